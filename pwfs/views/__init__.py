@@ -1,0 +1,1 @@
+"""Persistent trees, overlays, and their composition into what a view shows. Pure."""
