@@ -5,16 +5,21 @@ through structlog or the standard library, is watched: a record at WARNING or ab
 not announce with ``@pytest.mark.allow_log("pattern")`` fails it.
 """
 
+import functools
+import inspect
 import logging
 import os
 import random
 import re
-from collections.abc import Generator, Iterator
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 
 import hypothesis
 import pytest
 import structlog
+import trio
 
 SOAK = os.environ.get("PATCHWORK_SOAK") == "1"
 SOAK_TIMEOUT_S = 6 * 3600 if SOAK else 600
@@ -49,10 +54,55 @@ def pytest_terminal_summary(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives soak tests without a limit of their own a longer one."""
+    """Gives soak tests without a limit of their own a longer one, and async tests a gentler one."""
     for item in items:
         if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT_S))
+        limit_s = _limit_s(item)
+        if isinstance(item, pytest.Function) and limit_s and inspect.iscoroutinefunction(item.obj):
+            item.obj = _cancelled_after(limit_s * 0.9, item.obj)
+
+
+def _limit_s(item: pytest.Item) -> float:
+    """The test's limit as pytest-timeout will find it; 0 for none."""
+    mark = item.get_closest_marker("timeout")
+    if mark is not None:
+        return float(mark.args[0] if mark.args else mark.kwargs["timeout"])
+    chosen = item.config.getoption("timeout")
+    return float(item.config.getini("timeout") if chosen is None else chosen)
+
+
+def _cancelled_after(
+    limit_s: float, test: Callable[..., Awaitable[None]]
+) -> Callable[..., Awaitable[None]]:
+    """Cancels a hanging async test a little before pytest-timeout's signal.
+
+    The signal's exception would be raised inside trio's scheduler, which fails every later async
+    test too. The time is the wall clock's: a test may jump trio's.
+    """
+
+    @functools.wraps(test)
+    async def limited(**fixtures: object) -> None:
+        token = trio.lowlevel.current_trio_token()
+        task = trio.lowlevel.current_task()
+        stack = traceback.StackSummary()
+        with trio.CancelScope() as scope:
+
+            def stop() -> None:
+                stack.extend(traceback.StackSummary.extract(task.iter_await_frames()))
+                scope.cancel()
+
+            alarm = threading.Timer(limit_s, token.run_sync_soon, [stop])
+            alarm.start()
+            try:
+                await test(**fixtures)
+            finally:
+                alarm.cancel()
+        if scope.cancelled_caught:
+            where = "".join(traceback.format_list(stack))
+            pytest.fail(f"still running after {limit_s:.1f} s:\n{where}", pytrace=False)
+
+    return limited
 
 
 class _StrayRecords(logging.Handler):
@@ -108,6 +158,8 @@ def _log_through_logging() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     """Watches the log while fixtures are made."""
+    if trio.lowlevel.in_trio_run():
+        pytest.exit("the test before hung where trio cannot cancel it; after it none can run", 1)
     _log_through_logging()
     with _quiet_log(item):
         return (yield)
