@@ -1,0 +1,511 @@
+"""What a store must do, whatever it is made of; `tests/store/conformance.py` holds it to that.
+
+Every method is synchronous and takes milliseconds at most. A log belongs to one thread, except
+`Durable.sync`, which any thread may call. Times are aware; they come back in UTC, exact to the
+microsecond. What a method changes, it changes whole or not at all, on its own or as part of the
+caller's transaction.
+
+A log raises `StoreBusy` when another process keeps it locked, `NoSpace` when the disk is full (the
+transaction is rolled back) and `Corrupt` when what is stored cannot be read.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from pwfs.model.changes import Change, ChangeStatus, Landing, TestResult, Version
+from pwfs.model.events import Event, EventType
+from pwfs.model.ids import (
+    SEQ_ZERO,
+    AgentId,
+    AttemptId,
+    BlobHash,
+    ChangeId,
+    EventId,
+    ItemId,
+    Seq,
+    TreeHash,
+    ViewId,
+    WorkspaceId,
+)
+from pwfs.model.ops import NewOp, Op
+from pwfs.model.paths import RepoPath
+from pwfs.model.queue import Attempt, AttemptState, ItemState, Member, QueueItem, TestKey
+from pwfs.model.views import View, Workspace
+from pwfs.model.working import WorkingFile
+
+Touch = tuple[datetime, Seq]
+"""When a file last landed, and the operation that did it."""
+
+
+class Durable(Protocol):
+    """Transactions, and when they are on disk."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Makes what happens inside one step: all of it is committed, or none.
+
+        Committed work survives the process; after `sync` it survives the machine. An inner
+        transaction joins the outer one. When an inner one fails the outer one can no longer be
+        committed: leaving it normally rolls it back and raises RuntimeError.
+        """
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+
+    def sync(self) -> None:
+        """Returns when all that is committed is on disk. May be called from any thread."""
+
+    def close(self) -> None:
+        """Lets go of the files. Closing twice is harmless."""
+
+    def integrity_check(self) -> list[str]:
+        """Tells in sentences what is damaged in the storage itself; nothing when all is well."""
+
+
+class OpLog(Protocol):
+    """The operations: appended, numbered, never changed."""
+
+    def head_seq(self) -> Seq:
+        """Returns the last number given out to an operation or a landing, 0 at first."""
+
+    def append_ops(
+        self,
+        change_id: ChangeId,
+        version: int,
+        agent_id: AgentId,
+        ops: Sequence[NewOp],
+        timestamp: datetime,
+    ) -> list[Op]:
+        """Numbers operations, in order, and stores them together with their events.
+
+        An operation's ``parent_seq`` is the change's last one on its ``old_path or path``; if it
+        has none, the last landed one; else 0. A rename is an operation on both its paths, a copy
+        only on its target. With no operations nothing happens.
+        """
+
+    def op(self, seq: Seq) -> Op | None:
+        """Finds an operation by its number."""
+
+    def ops(
+        self,
+        *,
+        change_id: ChangeId | None = None,
+        path: RepoPath | None = None,
+        since: Seq = SEQ_ZERO,
+        until: Seq | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[Op]:
+        """Lists operations with ``since < id <= until``; ``limit`` cuts after sorting.
+
+        ``path`` selects operations on exactly this path, a rename's old path included.
+        """
+
+    def ops_numbered(self, seqs: Sequence[Seq]) -> list[Op]:
+        """Returns the operations of these numbers, in the order given.
+
+        Raises:
+            NotFound: a number is not an operation's.
+        """
+
+    def draft_ops(self, change_id: ChangeId, after_version: int) -> list[Op]:
+        """Lists a change's operations collected for a version above ``after_version``."""
+
+    def last_op_on(self, path: RepoPath, *, landed_until: Seq) -> Op | None:
+        """Finds the operation that last changed a path in main as of a number."""
+
+    def renames_landed(self, since: Seq, until: Seq) -> list[Op]:
+        """Lists rename operations of the landings with ``since < seq <= until``.
+
+        They are in the order of the landings and, in each, of its version.
+        """
+
+
+class ChangeStore(Protocol):
+    """Changes and their versions."""
+
+    def insert_change(self, change: Change) -> None:
+        """Stores a new change, its versions too.
+
+        Raises:
+            AlreadyExists: the id is taken.
+        """
+
+    def change(self, change_id: ChangeId) -> Change | None:
+        """Finds a change, with its versions."""
+
+    def changes(
+        self,
+        *,
+        status: ChangeStatus | Collection[ChangeStatus] | None = None,
+        after: ChangeId | None = None,
+        limit: int | None = None,
+    ) -> list[Change]:
+        """Lists changes, oldest first, beginning behind ``after``.
+
+        Raises:
+            NotFound: there is no change ``after``.
+        """
+
+    def change_ids_like(self, prefix: str) -> set[str]:
+        """Returns the ids that begin with a prefix (an id of its own included)."""
+
+    def update_change(
+        self,
+        change_id: ChangeId,
+        *,
+        updated_at: datetime,
+        status: ChangeStatus | None = None,
+        metadata: Mapping[str, object] | None = None,
+        dependencies: Sequence[ChangeId] | None = None,
+        current_version: int | None = None,
+    ) -> None:
+        """Replaces the given fields.
+
+        Raises:
+            NotFound: there is no such change.
+        """
+
+    def insert_version(self, change_id: ChangeId, version: Version) -> None:
+        """Stores a version; the change's ``current_version`` is the caller's to update.
+
+        Raises:
+            NotFound: there is no such change.
+            AlreadyExists: it has a version of that number.
+        """
+
+    def set_test_result(self, change_id: ChangeId, number: int, result: TestResult) -> None:
+        """Replaces the outcome of a version's latest test.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+
+
+class LandingLog(Protocol):
+    """What landed, when, and the files it touched."""
+
+    def append_landing(
+        self,
+        *,
+        change_id: ChangeId,
+        version: int,
+        agent_id: AgentId,
+        root: TreeHash,
+        previous_seq: Seq,
+        verified: bool,
+        attempt_id: AttemptId | None,
+        timestamp: datetime,
+        touched: Iterable[tuple[RepoPath, Seq]] = (),
+    ) -> Landing:
+        """Numbers and stores a landing, with the operation behind each path it touched.
+
+        ``previous_seq`` is the newest landing's number (0 before the first). The first landing,
+        which may have brought a whole code base, needs no ``touched``: where no later landing
+        touched a path, `OpLog` looks among the first landing's operations.
+
+        Raises:
+            StaleBase: another landing is the newest.
+        """
+
+    def landing_at(self, seq: Seq) -> Landing | None:
+        """Finds the newest landing whose number is at most ``seq``."""
+
+    def head_landing(self) -> Landing | None:
+        """Finds the newest landing."""
+
+    def landings(self, since: Seq = SEQ_ZERO, limit: int | None = None) -> list[Landing]:
+        """Lists the landings with ``seq > since``, oldest first."""
+
+    def landing_of(self, change_id: ChangeId) -> Landing | None:
+        """Finds the (newest) landing of a change."""
+
+    def touched(self, path: RepoPath, until: Seq) -> Touch | None:
+        """Tells the last landing that touched a path, as of a number."""
+
+    def touched_in(self, directory: RepoPath, until: Seq) -> dict[str, Touch]:
+        """Tells the same of every name directly in a directory, deleted ones too."""
+
+
+class TreeStore(Protocol):
+    """Directory listings and finished merges by their hashes: derived, so they may be lost."""
+
+    def tree(self, tree_hash: TreeHash) -> bytes | None:
+        """Returns a tree's encoding."""
+
+    def put_trees(self, trees: Mapping[TreeHash, bytes]) -> None:
+        """Stores trees; those already there stay as they are."""
+
+    def tree_hashes(self) -> Iterator[TreeHash]:
+        """Names every tree, in no order."""
+
+    def merge_result(self, base: str | None, theirs: str, yours: str) -> bytes | None:
+        """Returns what was kept for a merge of three contents (``base`` None: no base)."""
+
+    def put_merge_result(self, base: str | None, theirs: str, yours: str, result: bytes) -> None:
+        """Keeps a merge's result, in place of an earlier one."""
+
+
+class ViewStore(Protocol):
+    """Views."""
+
+    def insert_view(self, view: View) -> None:
+        """Stores a view.
+
+        Raises:
+            AlreadyExists: the id is taken.
+        """
+
+    def view(self, view_id: ViewId) -> View | None:
+        """Finds a view."""
+
+    def views(self, owner: AgentId | None = None) -> list[View]:
+        """Lists views, oldest first."""
+
+    def update_view(self, view: View) -> None:
+        """Replaces a view.
+
+        Raises:
+            NotFound: there is no such view.
+        """
+
+    def delete_view(self, view_id: ViewId) -> None:
+        """Removes a view.
+
+        Raises:
+            NotFound: there is no such view.
+        """
+
+
+class WorkspaceStore(Protocol):
+    """Workspaces and what is theirs alone: attributes that are not versioned, open files."""
+
+    def insert_workspace(self, workspace: Workspace) -> None:
+        """Stores a workspace.
+
+        Raises:
+            AlreadyExists: the id is taken.
+        """
+
+    def workspace(self, workspace_id: WorkspaceId) -> Workspace | None:
+        """Finds a workspace."""
+
+    def workspaces(self) -> list[Workspace]:
+        """Lists workspaces, oldest first."""
+
+    def update_workspace(self, workspace: Workspace) -> None:
+        """Replaces a workspace.
+
+        Raises:
+            NotFound: there is no such workspace.
+        """
+
+    def delete_workspace(self, workspace_id: WorkspaceId) -> None:
+        """Removes a workspace with its attributes and working files.
+
+        Raises:
+            NotFound: there is no such workspace.
+        """
+
+    def attr_rows(self, workspace_id: WorkspaceId) -> dict[RepoPath, bytes]:
+        """Returns all the workspace's attribute rows; the bytes are the mount's own."""
+
+    def put_attr(self, workspace_id: WorkspaceId, path: RepoPath, attrs: bytes) -> None:
+        """Stores a path's attributes, in place of earlier ones."""
+
+    def put_attrs(self, workspace_id: WorkspaceId, rows: Mapping[RepoPath, bytes]) -> None:
+        """Stores many in one step."""
+
+    def move_attrs(self, workspace_id: WorkspaceId, old: RepoPath, new: RepoPath) -> None:
+        """Moves the row of a path and those of all paths below it.
+
+        Rows that are at the target, or below it, are replaced: they go, all of them.
+        """
+
+    def delete_attr(self, workspace_id: WorkspaceId, path: RepoPath) -> None:
+        """Removes one path's row, if there is one."""
+
+    def insert_working(self, file: WorkingFile) -> None:
+        """Stores an open file.
+
+        Raises:
+            AlreadyExists: the id is taken.
+        """
+
+    def update_working(self, file: WorkingFile) -> None:
+        """Replaces an open file.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+
+    def delete_working(self, working_id: str) -> None:
+        """Removes an open file, if it is there."""
+
+    def working_files(self, workspace_id: WorkspaceId | None = None) -> list[WorkingFile]:
+        """Lists open files, first opened first."""
+
+
+class EventStore(Protocol):
+    """Events, numbered without gaps."""
+
+    def append_event(
+        self, event_type: EventType, payload: Mapping[str, object], timestamp: datetime
+    ) -> Event:
+        """Numbers and stores an event; `OpLog.append_ops` makes those of operations itself."""
+
+    def events(
+        self, since: int = 0, types: Collection[EventType] | None = None, limit: int = 1000
+    ) -> list[Event]:
+        """Lists the events with ``id > since`` and one of the types, oldest first.
+
+        The payload of an ``op_appended`` is `pwfs.store.codec.op_record` of the operation.
+        """
+
+    def last_event_id(self) -> EventId:
+        """Returns the newest event's number, 0 at first."""
+
+
+class QueueStore(Protocol):
+    """The submit queue's items, attempts and switches."""
+
+    def insert_item(
+        self,
+        members: Sequence[Member],
+        *,
+        priority: int,
+        agent_id: AgentId,
+        entered_at: datetime,
+    ) -> QueueItem:
+        """Numbers and stores an item, queued; numbers rise from 1."""
+
+    def update_item(self, item: QueueItem) -> None:
+        """Replaces an item.
+
+        Raises:
+            NotFound: there is no such item.
+        """
+
+    def item(self, item_id: ItemId) -> QueueItem | None:
+        """Finds an item."""
+
+    def items(self, states: Collection[ItemState] | None = None) -> list[QueueItem]:
+        """Lists items in the order of the queue: higher priority first, then first come."""
+
+    def insert_attempt(
+        self,
+        item_id: ItemId,
+        *,
+        base_seq: Seq,
+        stack: Sequence[Member],
+        key: TestKey,
+        started_at: datetime,
+    ) -> Attempt:
+        """Numbers and stores an attempt, running; numbers rise from 1."""
+
+    def update_attempt(self, attempt: Attempt) -> None:
+        """Replaces an attempt.
+
+        Raises:
+            NotFound: there is no such attempt.
+        """
+
+    def attempt(self, attempt_id: AttemptId) -> Attempt | None:
+        """Finds an attempt."""
+
+    def attempts(
+        self,
+        item_id: ItemId | None = None,
+        *,
+        states: Collection[AttemptState] | None = None,
+    ) -> list[Attempt]:
+        """Lists attempts, oldest first."""
+
+    def passed_attempt(self, key: TestKey) -> Attempt | None:
+        """Finds the newest attempt that passed under a key."""
+
+    def queue_flag(self, name: str) -> bool:
+        """Reads a switch of the queue, such as ``paused``; off until set."""
+
+    def set_queue_flag(self, name: str, on: bool) -> None:
+        """Sets a switch."""
+
+
+class LogStore(
+    Durable,
+    OpLog,
+    ChangeStore,
+    LandingLog,
+    TreeStore,
+    ViewStore,
+    WorkspaceStore,
+    EventStore,
+    QueueStore,
+    Protocol,
+):
+    """The log and all records that are kept with it, in one transactional store."""
+
+
+class BlobStore(Protocol):
+    """Contents of files by their SHA-256, each kept once; any thread may use it.
+
+    With ``sync`` a content is on disk when the call returns, also when it was there before.
+    Writing raises `NoSpace` and leaves nothing behind when the disk is full.
+    """
+
+    def put(self, content: bytes, *, sync: bool = False) -> BlobHash:
+        """Stores a content."""
+
+    def put_stream(
+        self, chunks: Iterable[bytes], *, size_bytes_max: int, sync: bool = False
+    ) -> tuple[BlobHash, int]:
+        """Stores a content that comes in pieces; returns its name and size.
+
+        Raises:
+            TooLarge: the pieces are more than ``size_bytes_max``; nothing is stored. What the
+                iterator raises passes through, with the same effect.
+        """
+
+    def adopt(self, file: Path, blob_hash: BlobHash, *, sync: bool = False) -> None:
+        """Takes a finished private file in under its name, without copying where possible.
+
+        The caller vouches for the hash, and never writes to the file again: it may from now on
+        be the blob itself. Its permissions become 0444; the caller removes its own name.
+        """
+
+    def get(self, blob_hash: BlobHash) -> bytes:
+        """Reads a whole content and checks it against its name.
+
+        Raises:
+            BlobMissing: it is not stored.
+            Corrupt: the stored bytes are others.
+        """
+
+    def open(self, blob_hash: BlobHash) -> int:
+        """Opens a content for reading; the descriptor is the caller's to close.
+
+        Raises:
+            BlobMissing: it is not stored.
+        """
+
+    def path(self, blob_hash: BlobHash) -> Path:
+        """Tells where a content is, or would be."""
+
+    def has(self, blob_hash: BlobHash) -> bool:
+        """Tells whether a content is stored."""
+
+    def size(self, blob_hash: BlobHash) -> int:
+        """Tells a content's length in bytes.
+
+        Raises:
+            BlobMissing: it is not stored.
+        """
+
+    def hashes(self) -> Iterator[BlobHash]:
+        """Names every content, in no order."""
+
+    def sync_all(self) -> None:
+        """Returns when every content stored so far is on disk."""
