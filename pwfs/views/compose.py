@@ -21,11 +21,15 @@ from pwfs.views.resolution import Clash, Merge, Merger, Renames, Resolution, Sid
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A change at a version (0: its draft) with its edits."""
+    """A change at a version (0: its draft) with its edits.
+
+    ``revision`` is the edits' own, so that layers compare as different after an operation.
+    """
 
     change_id: ChangeId
     version: int
     edits: OverlayEdits
+    revision: int
 
 
 class Composition:
@@ -33,7 +37,8 @@ class Composition:
 
     ``tree`` shows the result; files to be merged are pending in it and stand in ``resolutions``
     with everything else a layer decided. ``edit_at`` maps a path shown to the path of the edit it
-    comes from, another one when a rename or a collision moved it. ``renames_since`` tells main's
+    comes from, another one when a rename or a collision moved it; ``moved_from`` tells where a
+    renamed file is below the layer. ``renames_since`` tells main's
     renames between a sequence number and this view's base.
     """
 
@@ -52,6 +57,7 @@ class Composition:
         self.edit_at: dict[RepoPath, RepoPath] = {}
         self.sides: dict[RepoPath, Side] = {}
         self.times: dict[RepoPath, datetime] = {}
+        self.moved_from: dict[RepoPath, RepoPath] = {}
         self._renames_since = renames_since
         self._layer_renames = Renames({}, {})
         self._below: Composition = self
@@ -94,6 +100,7 @@ class Composition:
             self.tree.remove(path)
             for known in (self.resolutions, self.edit_at, self.sides, self.times):
                 known.pop(path, None)
+            self.moved_from.pop(path, None)
         for path in stale:
             found = below.tree.get(path)
             if found is not None:
@@ -278,6 +285,8 @@ class Composition:
                     ConflictType.RENAME_ADD, None, at_target, settled, self._side_at(path), side
                 )
         placed.append((path, resolution))
+        if their_path != path:
+            self.moved_from[path] = their_path
         return placed
 
     def _three_way(
@@ -378,6 +387,7 @@ class Composition:
                 )
                 placed[path] = (edit, Taken(None))
                 placed[goal] = (edit, Taken(entry))
+                self.moved_from[goal] = path
 
     def _lives_in(self, layer: Layer, directory: RepoPath) -> bool:
         """Whether the layer itself keeps files in a directory (then it was not moved whole)."""

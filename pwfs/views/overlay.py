@@ -46,11 +46,13 @@ class OverlayEdits:
     def __init__(self, ops: Iterable[Op] = ()) -> None:
         self.edits: dict[RepoPath, FileEdit] = {}
         self.directory_moves: dict[RepoPath, RepoPath] = {}
+        self.revision = 0
         for op in ops:
             self.apply(op)
 
     def apply(self, op: Op) -> frozenset[RepoPath]:
         """Folds one more operation in and returns the paths whose edit is another now."""
+        self.revision += 1
         match op.op_type:
             case OpType.CREATE | OpType.MODIFY | OpType.COPY:
                 return self._write(op)

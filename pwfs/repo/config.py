@@ -1,0 +1,104 @@
+"""Settings in ``config.toml``, kept with their comments and checked on every write."""
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from pwfs.model.errors import Corrupt, InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings with their defaults; the file has them with dashes (``test-cmd``).
+
+    ``test_cmd`` is run by the queue through ``/bin/sh -c`` in ``test_dir`` of a mounted view and
+    may take ``test_timeout_s``; a failed test is repeated ``retries`` times. ``max_speculative``
+    entries are tested at once. Files above ``max_blob_mb`` stay with their workspace.
+    """
+
+    test_cmd: str = ""
+    test_dir: str = "."
+    test_timeout_s: int = 3600
+    max_speculative: int = 1
+    retries: int = 0
+    max_blob_mb: int = 100
+    http_addr: str = "127.0.0.1:8080"
+
+    @property
+    def max_blob_bytes(self) -> int:
+        """The size above which a file is not logged."""
+        return self.max_blob_mb * 1024 * 1024
+
+
+_MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "retries": 0, "max_blob_mb": 1}
+ADMIN_KEYS = frozenset({"test-cmd", "test-dir", "http-addr"})
+
+
+def load_config(path: Path) -> Config:
+    """Reads the settings; a missing file means the defaults.
+
+    Raises:
+        Corrupt: the file is no TOML.
+        InvalidArgument: a key or a value is unknown.
+    """
+    try:
+        document = tomlkit.parse(path.read_text())
+    except FileNotFoundError:
+        return Config()
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        raise Corrupt(what=f"{path} cannot be read: {error}") from error
+    config = Config()
+    for key, value in document.unwrap().items():
+        config = with_setting(config, key, value)
+    return config
+
+
+def with_setting(config: Config, key: str, value: object) -> Config:
+    """Changes one setting, given as text or as its own type.
+
+    Raises:
+        InvalidArgument: no such key, or not a value for it.
+    """
+    name = key.replace("-", "_")
+    known = {field.name: field.type for field in fields(Config)}
+    if name not in known:
+        choices = ", ".join(sorted(field.replace("_", "-") for field in known))
+        raise InvalidArgument(name=key, reason=f"there is no such setting; there are: {choices}")
+    if known[name] is int:
+        try:
+            value = int(str(value))
+        except ValueError:
+            raise InvalidArgument(name=key, reason=f"{value!r} is not a whole number") from None
+        if value < _MINIMA[name]:
+            raise InvalidArgument(name=key, reason=f"must be at least {_MINIMA[name]}")
+    elif not isinstance(value, str) or "\0" in value:
+        raise InvalidArgument(name=key, reason="must be text")
+    if name == "test_dir" and (str(value).startswith("/") or ".." in str(value).split("/")):
+        raise InvalidArgument(name=key, reason="must be a directory inside the code base")
+    if name == "http_addr":
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise InvalidArgument(name=key, reason="must be HOST:PORT")
+    changes: dict[str, Any] = {name: value}
+    return replace(config, **changes)
+
+
+def save_setting(path: Path, key: str, value: object) -> None:
+    """Writes one checked setting, leaving the rest of the file as it is."""
+    document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
+    document[key.replace("_", "-")] = value
+    temporary = path.with_suffix(".new")
+    with temporary.open("w") as file:
+        file.write(tomlkit.dumps(document))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def settings(config: Config) -> dict[str, object]:
+    """All settings by the names users give them."""
+    return {field.name.replace("_", "-"): getattr(config, field.name) for field in fields(config)}

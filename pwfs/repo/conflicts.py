@@ -1,0 +1,172 @@
+"""Conflicts found while they arise: every open change against main and every other open change."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import msgspec
+
+from pwfs.model.changes import Change, ChangeStatus
+from pwfs.model.events import EventType
+from pwfs.model.ids import ChangeId
+from pwfs.model.paths import RepoPath
+from pwfs.model.views import ConflictEvent
+from pwfs.repo.live import Conflict
+from pwfs.repo.workspaces import Workspaces
+from pwfs.views.compose import touched_paths
+
+OPEN_STATUSES = (ChangeStatus.DRAFT, ChangeStatus.READY, ChangeStatus.TESTING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two sides that may conflict; the other one is None for main."""
+
+    change: ChangeId
+    other: ChangeId | None
+    path: RepoPath
+
+
+class Conflicts(Workspaces):
+    """The part of a repository that compares changes with each other."""
+
+    def conflicts(self, change_id: str) -> list[ConflictEvent]:
+        """What a change conflicts in, with main, with what it depends on, and with open changes.
+
+        Raises:
+            NotFound: there is no such change.
+        """
+        change = self.change(change_id)
+        if change.status.is_final:
+            return []
+        found = list(self.live_change(change).conflicts())
+        for other in self._open_changes():
+            if other.id != change.id:
+                found += self._between(change, other)
+        return [self.conflict_event(conflict) for conflict in found]
+
+    def _open_changes(self) -> list[Change]:
+        return self.log.changes(status=OPEN_STATUSES)
+
+    def _between(
+        self, change: Change, other: Change, only: frozenset[RepoPath] | None = None
+    ) -> list[Conflict]:
+        """Conflicts of a change with another that is not below it.
+
+        Conflicts that either has with main by itself are not repeated.
+        """
+        if self._dependency_path(change.id, other.id) or self._dependency_path(other.id, change.id):
+            return []
+        shared = touched_paths(self.edits(change)) & self._reach(other)
+        if only is not None:
+            shared &= only
+        if not shared and not self.edits(other).directory_moves:
+            return []
+        below = self.stack(other)
+        own = tuple(layer for layer in self.stack(change) if layer not in below)
+        head, root = self.main()
+        together = self.compose(head, root, (*below, *own))
+        alone = {conflict.path for conflict in self.compose(head, root, own).conflicts()}
+        return [
+            conflict
+            for conflict in together.conflicts()
+            if conflict.your_side.change_id == change.id
+            and conflict.their_side.change_id == other.id
+            and conflict.path not in alone
+        ]
+
+    def _reach(self, change: Change) -> frozenset[RepoPath]:
+        return touched_paths(self.edits(change))
+
+    def detect_conflicts(self, change_id: str, paths: Collection[RepoPath] | None = None) -> None:
+        """Compares a change with main and all open ones, and publishes what is new or gone.
+
+        ``paths`` limits the comparison to what was just written.
+        """
+        change = self.change(change_id)
+        only = frozenset(paths) if paths is not None else None
+        found: dict[_Pair, Conflict] = {}
+        if not change.status.is_final:
+            for conflict in self.live_change(change).conflicts():
+                pair = _Pair(change.id, conflict.their_side.change_id, conflict.path)
+                found[pair] = conflict
+            for other in self._open_changes():
+                if other.id == change.id:
+                    continue
+                for conflict in self._between(change, other, only):
+                    found[_Pair(change.id, other.id, conflict.path)] = conflict
+        self._publish_difference(change.id, found, only)
+
+    def _publish_difference(
+        self,
+        change_id: ChangeId,
+        found: dict[_Pair, Conflict],
+        only: frozenset[RepoPath] | None,
+    ) -> None:
+        known = self._known_conflicts()
+        with self.transaction():
+            for pair, conflict in found.items():
+                event = self.conflict_event(conflict)
+                mark = _fingerprint(event)
+                mirrored = _Pair(pair.other, pair.change, pair.path) if pair.other else None
+                if known.get(pair) == mark or (mirrored in known and pair not in known):
+                    known.setdefault(pair, mark)
+                    continue
+                known[pair] = mark
+                self.publish(EventType.CONFLICT_DETECTED, **_payload(event))
+            for pair in [pair for pair in known if change_id in (pair.change, pair.other)]:
+                if pair in found or (only is not None and pair.path not in only):
+                    continue
+                if pair.change != change_id:
+                    assert pair.other is not None
+                    if self._still(pair):
+                        continue
+                del known[pair]
+                self.publish(
+                    EventType.CONFLICT_RESOLVED,
+                    path=pair.path,
+                    your_change=pair.change,
+                    their_change=pair.other,
+                )
+
+    def _still(self, pair: _Pair) -> bool:
+        """Whether a conflict noted from the other side exists yet."""
+        change = self.log.change(pair.change)
+        other = self.log.change(pair.other) if pair.other else None
+        if change is None or other is None or change.status.is_final or other.status.is_final:
+            return False
+        return any(c.path == pair.path for c in self._between(change, other))
+
+    def _known_conflicts(self) -> dict[_Pair, str]:
+        """The conflicts published and not resolved yet, read back from the events once."""
+        if self._published is None:
+            self._published = {}
+            types = (EventType.CONFLICT_DETECTED, EventType.CONFLICT_RESOLVED)
+            since = 0
+            while events := self.log.events(since=since, types=types):
+                since = events[-1].id
+                for event in events:
+                    payload = event.payload
+                    pair = _Pair(
+                        ChangeId(str(payload["your_change"])),
+                        ChangeId(str(payload["their_change"])) if payload["their_change"] else None,
+                        RepoPath(str(payload["path"])),
+                    )
+                    if event.type is EventType.CONFLICT_RESOLVED:
+                        self._published.pop(pair, None)
+                    elif pair.change != pair.other:
+                        told = msgspec.convert(payload, ConflictEvent)
+                        self._published[pair] = _fingerprint(told)
+        return self._published
+
+    _published: dict[_Pair, str] | None = None
+
+
+def _fingerprint(event: ConflictEvent) -> str:
+    content = "\0".join((event.type, event.base_content, event.your_content, event.their_content))
+    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()
+
+
+def _payload(event: ConflictEvent) -> dict[str, object]:
+    payload: dict[str, object] = msgspec.to_builtins(event)
+    return payload

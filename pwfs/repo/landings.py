@@ -1,0 +1,230 @@
+"""Landing: main becomes the tree of a version, and drafts left over move to a follow-up."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pwfs.model.changes import Change, ChangeStatus, Landing
+from pwfs.model.entries import FileEntry
+from pwfs.model.errors import AlreadyQueued, DependencyNotLanded, NothingToFreeze, StaleBase
+from pwfs.model.events import EventType
+from pwfs.model.ids import AgentId, AttemptId, ChangeId, Seq, TreeHash
+from pwfs.model.ops import NewOp, Op, OpType
+from pwfs.model.paths import RepoPath
+from pwfs.model.queue import Member
+from pwfs.model.views import ConflictEvent, ConflictType, Workspace
+from pwfs.repo.changes import check_agent
+from pwfs.repo.viewing import Viewing
+from pwfs.views.compose import Layer
+from pwfs.views.overlay import OverlayEdits
+from pwfs.views.resolution import Merge, Side
+from pwfs.views.trees import diff_trees
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Main with some versions strictly merged into it: a tree, or the conflicts that forbid it."""
+
+    root: TreeHash | None
+    conflicts: tuple[ConflictEvent, ...]
+
+
+class Landings(Viewing):
+    """The part of a repository that moves main."""
+
+    def candidate(self, base_seq: Seq, members: Sequence[Member]) -> Candidate:
+        """Merges versions, in order, into main at ``base_seq``, without any conflict."""
+        seq, root = self.main_at(base_seq)
+        for member in members:
+            edits = self.edits(self.change(member.change_id), member.version)
+            laid = self.candidate_of(seq, root, member, edits)
+            if laid.root is None:
+                return laid
+            root = laid.root
+        return Candidate(root, ())
+
+    def candidate_of(
+        self, seq: Seq, root: TreeHash, member: Member, edits: OverlayEdits
+    ) -> Candidate:
+        """Merges one version's edits into a tree that stands for main at ``seq``."""
+        layer = Layer(member.change_id, member.version, edits, edits.revision)
+        live = self.compose(seq, root, (layer,))
+        if conflicts := live.conflicts():
+            return Candidate(None, tuple(self.conflict_event(c) for c in conflicts))
+        merged, listings = live.write()
+        self.log.put_trees(listings)
+        return Candidate(merged, ())
+
+    def land(self, change_id: str, *, agent: str) -> Landing:
+        """Lands a change around the queue: the log says that nothing tested it.
+
+        Raises:
+            NotFound, ChangeIsFinal: there is no such open change.
+            AlreadyQueued: it is being tested; cancel that first.
+            DependencyNotLanded: a dependency has not landed.
+            NothingToFreeze: the change does nothing.
+            Conflicted: it does not merge with main.
+        """
+        who = check_agent(agent)
+        change = self.open_change(change_id)
+        if change.status is ChangeStatus.TESTING:
+            raise AlreadyQueued(change_id=change.id)
+        self._check_dependencies_landed(change)
+        with self.transaction():
+            if self.has_draft(change):
+                self.create_version(change.id, "Landed directly", agent=who)
+                change = self.change(change_id)
+            if not change.current_version:
+                raise NothingToFreeze(change_id=change.id)
+            head, root = self.main()
+            layer = self.layer(change, change.current_version)
+            live = self.compose(head, root, (layer,))
+            if conflicts := live.conflicts():
+                raise self.conflicted(f"Change {change.id}", conflicts)
+            landed_root, listings = live.write()
+            self.log.put_trees(listings)
+            self._move_status(change, ChangeStatus.TESTING, reason="landed directly")
+            return self._land(
+                self.change(change_id), change.current_version, landed_root, who, verified=False
+            )
+
+    def _check_dependencies_landed(self, change: Change) -> None:
+        missing = tuple(
+            other for other in change.dependencies if self.log.landing_of(other) is None
+        )
+        if missing:
+            raise DependencyNotLanded(change_id=change.id, dependencies=missing)
+
+    def _land(
+        self,
+        change: Change,
+        version: int,
+        root: TreeHash,
+        agent: AgentId,
+        *,
+        verified: bool,
+        attempt_id: AttemptId | None = None,
+        expected_seq: Seq | None = None,
+    ) -> Landing:
+        """Appends the landing; the caller has merged and written ``root``.
+
+        Raises:
+            StaleBase: main is not at ``expected_seq`` any more.
+        """
+        head, old_root = self.main()
+        if expected_seq is not None and head != expected_seq:
+            raise StaleBase(expected_seq=expected_seq, found_seq=head)
+        edits = self.edits(change, version).edits
+        touched = [
+            (difference.path, edits[difference.path].seq if difference.path in edits else Seq(0))
+            for difference in diff_trees(self.trees, old_root, root)
+        ]
+        with self.transaction():
+            landing = self.log.append_landing(
+                change_id=change.id,
+                version=version,
+                agent_id=agent,
+                root=root,
+                previous_seq=head,
+                verified=verified,
+                attempt_id=attempt_id,
+                timestamp=self.now(),
+                touched=touched,
+            )
+            self._move_status(change, ChangeStatus.LANDED, seq=landing.seq)
+            self.publish(
+                EventType.CHANGE_LANDED,
+                change_id=change.id,
+                version=version,
+                seq=landing.seq,
+                root=root,
+                verified=verified,
+                agent_id=agent,
+            )
+            workspaces = [w for w in self.log.workspaces() if w.change_id == change.id]
+            if self.log.draft_ops(change.id, version):
+                self.follow_up(self.change(change.id), version, workspaces)
+            else:
+                self._close(workspaces)
+        return landing
+
+    def _close(self, workspaces: Iterable[Workspace]) -> None:
+        for workspace in workspaces:
+            self.log.update_workspace(replace(workspace, read_only=True))
+        self.views_moved()
+
+    def follow_up(self, change: Change, version: int, workspaces: Sequence[Workspace]) -> Change:
+        """Continues a final change in a new one, to which its workspaces move.
+
+        Operations later than ``version`` are recorded again for the new change, each based on
+        what landed of its file.
+        """
+        following = self.create_change(change.title, author=change.author)
+        metadata = {**change.metadata, "follows": change.id}
+        self.log.update_change(following.id, metadata=metadata, updated_at=self.now())
+        following = self.change(following.id)
+        for op in self.log.draft_ops(change.id, version):
+            self.append(following, op.agent_id, [self._continued(op, change, version)])
+        for workspace in workspaces:
+            self._switch(workspace, following)
+        return following
+
+    def _continued(self, op: Op, change: Change, version: int) -> NewOp:
+        source = op.new.old_path if op.op_type is OpType.RENAME else op.path
+        assert source is not None
+        base = self.base_after_landing(change, version, source, op.new.base)
+        replaced = op.new.replaced
+        if op.op_type is OpType.RENAME:
+            replaced = self.base_after_landing(change, version, op.path, replaced)
+        landed = base != op.new.base
+        return replace(
+            op.new,
+            base=base,
+            base_seq=self.main()[0] if landed else op.new.base_seq,
+            replaced=replaced,
+            moved_from=op.id,
+        )
+
+    def base_after_landing(
+        self, change: Change, version: int, path: RepoPath, base: FileEntry | None
+    ) -> FileEntry | None:
+        """What an edit made on top of a version starts from, once that version is in main.
+
+        ``base`` stood below the change when the edit was made: the writer saw the version's file
+        merged with it.
+        """
+        landed = self.edits(change, version).edits.get(path) if version else None
+        if landed is None or landed.moved_to is not None:
+            return base
+        if landed.result is None or landed.base == base:
+            return landed.result
+        if base is None:
+            return landed.result
+        merge = Merge(
+            type=ConflictType.CONTENT,
+            base=landed.base,
+            theirs=base,
+            yours=landed.result,
+            their_side=Side(None, 0, landed.base_seq),
+            your_side=Side(change.id, version, landed.seq),
+        )
+        return self.merger.settle(merge).entry
+
+    def _switch(self, workspace: Workspace, change: Change) -> Workspace:
+        assert workspace.view_id is not None
+        view = self.view(workspace.view_id)
+        others = tuple(o for o in view.overlays if o.change_id != workspace.change_id)
+        own = tuple(replace(o, change_id=change.id, version=0) for o in view.overlays[-1:])
+        self.log.update_view(replace(view, overlays=(*others, *own)))
+        moved = replace(workspace, change_id=change.id, read_only=change.status.is_final)
+        self.log.update_workspace(moved)
+        self.views_moved()
+        self.publish(EventType.WORKSPACE_SWITCHED, workspace_id=workspace.id, change_id=change.id)
+        return moved
+
+    def landings(self, since: Seq | None = None, limit: int | None = None) -> list[Landing]:
+        """Main's history, oldest first."""
+        return self.log.landings(since=since or Seq(0), limit=limit)
+
+    def is_landed(self, change_id: ChangeId) -> bool:
+        """Whether a change is part of main."""
+        return self.log.landing_of(change_id) is not None

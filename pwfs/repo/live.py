@@ -1,0 +1,365 @@
+"""A view followed as it moves: main, a moment of main, a stored view, a workspace.
+
+The mount keeps one of these per mounted directory. All methods belong to the daemon's one trio
+thread and none of them awaits, so what one call returns is a consistent state.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pwfs.model.entries import FileEntry
+from pwfs.model.ids import Seq, TreeHash
+from pwfs.model.paths import ROOT, RepoPath, split
+from pwfs.model.views import ConflictPolicy, ConflictType
+from pwfs.views.compose import Composition, Layer, interacts
+from pwfs.views.editor import PENDING, Found, TreeEditor
+from pwfs.views.resolution import Clash, Merge, Merger, Renames, Settled, Side
+from pwfs.views.trees import TreeSource, diff_trees
+
+REBUILD_EDITS_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a writer starts from.
+
+    ``base`` is the file below the change's own edits and ``base_seq`` main's position;
+    ``current`` is what the view shows.
+    """
+
+    base: FileEntry | None
+    base_seq: Seq
+    current: FileEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What a view stands on now: main's position and tree, and the layers above it."""
+
+    base_seq: Seq
+    root: TreeHash
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetEdit:
+    """What a layer makes of one path: ``before`` stood below at ``old_path or path``."""
+
+    path: RepoPath
+    old_path: RepoPath | None
+    before: FileEntry | None
+    after: FileEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A conflict that a view shows; the contents are looked up when somebody asks."""
+
+    type: ConflictType
+    path: RepoPath
+    base: FileEntry | None
+    theirs: FileEntry | None
+    yours: FileEntry | None
+    shown: FileEntry | None
+    their_side: Side
+    your_side: Side
+
+
+class Surroundings(Protocol):
+    """What a live view asks of the repository."""
+
+    @property
+    def trees(self) -> TreeSource:
+        """Directory listings."""
+
+    @property
+    def merger(self) -> Merger:
+        """Merged contents."""
+
+    def renames_between(self, since: Seq, until: Seq) -> Renames:
+        """Main's renames in ``(since, until]``."""
+
+    def touched_at(self, path: RepoPath, until: Seq) -> datetime | None:
+        """When a landing up to ``until`` last touched a path; None: the first one, or never."""
+
+    def touched_in(self, directory: RepoPath, until: Seq) -> Mapping[str, datetime]:
+        """The same for the files of a directory, those touched after the first landing."""
+
+    def begun_at(self) -> datetime:
+        """When main's first landing was made (the repository, if there is none)."""
+
+
+class LiveView:
+    """What a view shows now; see the module for threads.
+
+    ``position`` is computed by ``locate``, called again whenever the repository says that
+    something moved.
+    """
+
+    def __init__(
+        self,
+        id_: str,
+        around: Surroundings,
+        locate: Callable[[], Position],
+        policy: ConflictPolicy,
+        *,
+        read_only: bool = True,
+    ) -> None:
+        self.id = id_
+        self.policy = policy
+        self.read_only = read_only
+        self._around = around
+        self._locate = locate
+        self._build(locate())
+
+    @property
+    def base_seq(self) -> Seq:
+        """Main's position below the view."""
+        return self._position.base_seq
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The changes laid over main, the view's own last."""
+        return self._position.layers
+
+    def _build(self, position: Position) -> None:
+        self._position = position
+        self._below = self._composition(position)
+        for layer in position.layers[:-1]:
+            self._below.add(layer)
+        self._shown = self._below
+        if position.layers:
+            self._shown = self._composition(position)
+            for layer in position.layers[:-1]:
+                self._shown.add(layer)
+            self._shown.add(position.layers[-1], below=self._below)
+
+    def _composition(self, position: Position) -> Composition:
+        return Composition(
+            TreeEditor(self._around.trees, position.root),
+            base_seq=position.base_seq,
+            renames_since=lambda since: self._around.renames_between(since, position.base_seq),
+            merger=self._around.merger,
+        )
+
+    # Reading
+
+    def get(self, path: RepoPath) -> Found | None:
+        """Tells what a path names: a file, one to be merged first, a directory, or None."""
+        return self._shown.tree.get(path)
+
+    def list(self, directory: RepoPath) -> Mapping[str, Found] | None:
+        """Lists a directory, None when there is none."""
+        return self._shown.tree.list(directory)
+
+    def files(self, directory: RepoPath = ROOT) -> Iterator[tuple[RepoPath, FileEntry]]:
+        """Yields every file below a directory, merged where needed."""
+        for path, leaf in list(self._shown.tree.files(directory)):
+            yield path, leaf if isinstance(leaf, FileEntry) else self.settle(path).entry
+
+    def file(self, path: RepoPath) -> FileEntry | None:
+        """The file at a path, merged if need be; None for nothing or a directory."""
+        found = self._shown.tree.get(path)
+        if found is PENDING:
+            return self.settle(path).entry
+        return found if isinstance(found, FileEntry) else None
+
+    def settle(self, path: RepoPath) -> Settled:
+        """Merges the file at a path, if that is still to do; may take milliseconds.
+
+        Raises:
+            KeyError: no file is there.
+        """
+        resolution = self._shown.resolutions.get(path)
+        if isinstance(resolution, Merge):
+            settled = self._around.merger.settle(resolution)
+            if settled.conflict is not None and self.policy is ConflictPolicy.LAST_WRITE:
+                settled = Settled(resolution.yours, settled.conflict)
+            if self._shown.tree.get(path) != settled.entry:
+                self._shown.tree.set(path, settled.entry)
+            return settled
+        found = self._shown.tree.get(path)
+        if not isinstance(found, FileEntry):
+            raise KeyError(path)
+        return Settled(found, resolution.type if isinstance(resolution, Clash) else None)
+
+    def conflict_at(self, path: RepoPath) -> Conflict | None:
+        """The conflict that a path is in, None if there is none."""
+        resolution = self._shown.resolutions.get(path)
+        if isinstance(resolution, Clash):
+            return Conflict(
+                resolution.type,
+                path,
+                resolution.base,
+                resolution.theirs,
+                resolution.yours,
+                resolution.shown,
+                resolution.their_side,
+                resolution.your_side,
+            )
+        if isinstance(resolution, Merge):
+            settled = self._around.merger.settle(resolution)
+            if settled.conflict is not None:
+                return Conflict(
+                    settled.conflict,
+                    path,
+                    resolution.base,
+                    resolution.theirs,
+                    resolution.yours,
+                    settled.entry,
+                    resolution.their_side,
+                    resolution.your_side,
+                )
+        return None
+
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """All conflicts of the view, by path; settles every merge."""
+        found = (self.conflict_at(path) for path in sorted(self._shown.resolutions))
+        return tuple(conflict for conflict in found if conflict is not None)
+
+    def is_manual_conflict(self, path: RepoPath) -> bool:
+        """Whether the policy forbids to show this file (opening it is EIO)."""
+        return self.policy is ConflictPolicy.MANUAL and self.conflict_at(path) is not None
+
+    def write(self) -> tuple[TreeHash, dict[TreeHash, bytes]]:
+        """Names what is shown as a tree, settling every merge; returns the new listings."""
+        for path, resolution in self._shown.resolutions.items():
+            if isinstance(resolution, Merge):
+                self.settle(path)
+        return self._shown.tree.write()
+
+    def time_of(self, path: RepoPath) -> datetime:
+        """When a path last changed here: by its last operation in a layer, or its landing."""
+        times = [self._shown.times.get(path), self._around.touched_at(path, self.base_seq)]
+        return max((time for time in times if time), default=self._around.begun_at())
+
+    def mtime_ns(self, path: RepoPath) -> int:
+        """`time_of` in nanoseconds since the epoch."""
+        return _nanoseconds(self.time_of(path))
+
+    def mtimes_ns(self, directory: RepoPath) -> Mapping[str, int]:
+        """Modification times of a directory's entries; absent ones have ``begun_ns``."""
+        times = dict(self._around.touched_in(directory, self.base_seq))
+        for path, time in self._shown.times.items():
+            above, name = split(path)
+            if above == directory and (name not in times or times[name] < time):
+                times[name] = time
+        return {name: _nanoseconds(time) for name, time in times.items()}
+
+    @property
+    def begun_ns(self) -> int:
+        """The modification time of everything that nothing touched since the first landing."""
+        return _nanoseconds(self._around.begun_at())
+
+    # Writing
+
+    def seen(self, path: RepoPath) -> Seen:
+        """What somebody who starts to write a path now starts from."""
+        current = self.file(path)
+        return Seen(self.base_of(path), self.base_seq, current)
+
+    def base_of(self, path: RepoPath) -> FileEntry | None:
+        """The file below the topmost layer that an edit of this path starts from."""
+        source = path
+        if self._position.layers:
+            edit = self._position.layers[-1].edits.edits.get(self.edited_path(path))
+            if edit is not None and edit.result is not None and edit.path == path:
+                source = edit.source
+        base = self._below_file(source)
+        return self._below_file(path) if base is None and source != path else base
+
+    def _below_file(self, path: RepoPath) -> FileEntry | None:
+        found = self._below.tree.get(path)
+        if found is PENDING:
+            resolution = self._below.resolutions[path]
+            assert isinstance(resolution, Merge)
+            return self._around.merger.settle(resolution).entry
+        return found if isinstance(found, FileEntry) else None
+
+    def edited_path(self, path: RepoPath) -> RepoPath:
+        """The path under which the own layer knows what is shown at ``path``."""
+        return self._shown.edit_at.get(path, path)
+
+    def net_edits(self) -> Iterator[NetEdit]:
+        """Yields what the topmost layer makes of what is below it, merged, by path."""
+        own = self.layers[-1].change_id
+        sources = set(self._shown.moved_from.values())
+        for path in sorted(self._shown.resolutions):
+            if self._shown.sides[path].change_id != own:
+                continue
+            source = self._shown.moved_from.get(path, path)
+            before, after = self._below_file(source), self.file(path)
+            if after is None:
+                if before is not None and path not in sources:
+                    yield NetEdit(path, None, before, None)
+            elif source != path:
+                yield NetEdit(path, source, before, after)
+            elif before != after:
+                yield NetEdit(path, None, before, after)
+
+    # Moving
+
+    def moved(self) -> frozenset[RepoPath]:
+        """Goes where the repository stands now and returns the paths that show something else."""
+        old, before = self._position, self._shown
+        new = self._locate()
+        if new == old:
+            return frozenset()
+        moved = frozenset(d.path for d in diff_trees(self._around.trees, old.root, new.root))
+        if self._can_slide(old, new, moved):
+            return self._slide(new, moved)
+        self._build(new)
+        candidates = moved | before.resolutions.keys() | self._shown.resolutions.keys()
+        return frozenset(
+            path
+            for path in candidates
+            if before.tree.get(path) != self._shown.tree.get(path)
+            or before.resolutions.get(path) != self._shown.resolutions.get(path)
+        )
+
+    def rebuild(self) -> frozenset[RepoPath]:
+        """Composes everything anew; returns the paths that may show something else."""
+        before = self._shown
+        self._build(self._locate())
+        return frozenset(before.resolutions.keys() | self._shown.resolutions.keys())
+
+    def own_edits_changed(self, paths: frozenset[RepoPath]) -> frozenset[RepoPath]:
+        """Follows new operations of the topmost layer; returns the paths that may differ.
+
+        ``paths`` are those whose edits are others now.
+        """
+        old, new = self._position, self._locate()
+        if (old.root, old.base_seq, old.layers[:-1]) != (new.root, new.base_seq, new.layers[:-1]):
+            return self.moved()
+        if not new.layers or old.layers[-1].edits is not new.layers[-1].edits:
+            return self.moved()
+        self._position = new
+        replaced = self._shown.replace(new.layers[-1], paths, below=self._below)
+        return self.rebuild() if replaced is None else replaced
+
+    def _can_slide(self, old: Position, new: Position, moved: frozenset[RepoPath]) -> bool:
+        if len(old.layers) != 1 or old.layers != new.layers:
+            return False
+        edits = old.layers[0].edits
+        return len(edits.edits) > REBUILD_EDITS_MAX and not interacts(edits, moved)
+
+    def _slide(self, new: Position, moved: frozenset[RepoPath]) -> frozenset[RepoPath]:
+        """Moves a large draft to another base that does not concern it."""
+        shown = self._shown
+        self._position = new
+        self._below = self._composition(new)
+        shown.base_seq = new.base_seq
+        for path in moved:
+            shown.tree.remove(path)
+        for path in moved:
+            found = self._below.tree.get(path)
+            if isinstance(found, FileEntry):
+                shown.tree.set(path, found)
+        return moved
+
+
+def _nanoseconds(time: datetime) -> int:
+    seconds = int(time.timestamp())
+    return seconds * 1_000_000_000 + time.microsecond * 1_000

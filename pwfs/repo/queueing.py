@@ -1,0 +1,421 @@
+"""The submit queue's records: what is queued, what was tried, what landed or left."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pwfs.model.changes import (
+    Change,
+    ChangeStatus,
+    Landing,
+    TestResult,
+    TestStatus,
+    check_transition,
+)
+from pwfs.model.errors import (
+    AlreadyQueued,
+    DependencyNotLanded,
+    IllegalTransition,
+    InvalidArgument,
+    NotFound,
+    NothingToFreeze,
+    StaleBase,
+    TestCommandMissing,
+)
+from pwfs.model.events import EventType
+from pwfs.model.ids import AttemptId, BlobHash, ItemId, Seq
+from pwfs.model.queue import (
+    Attempt,
+    AttemptState,
+    EjectReason,
+    ItemState,
+    Member,
+    QueueItem,
+    TestKey,
+)
+from pwfs.repo.changes import check_agent
+from pwfs.repo.conflicts import Conflicts
+
+OUTPUT_KEPT_BYTES = 64 * 1024
+_TEST_STATUS = {
+    AttemptState.RUNNING: TestStatus.RUNNING,
+    AttemptState.PASSED: TestStatus.PASSED,
+    AttemptState.FAILED: TestStatus.FAILED,
+    AttemptState.ERROR: TestStatus.FAILED,
+    AttemptState.STOPPED: TestStatus.CANCELLED,
+}
+
+
+class Queueing(Conflicts):
+    """The part of a repository that knows the queue."""
+
+    def submit(
+        self, change_ids: Sequence[str], *, agent: str, priority: int = 0, message: str = ""
+    ) -> QueueItem:
+        """Puts changes into the queue as one item; what is not frozen yet is frozen first.
+
+        Raises:
+            NotFound, ChangeIsFinal: a change does not exist or is final.
+            AlreadyQueued: a change is in the queue.
+            NothingToFreeze: a change does nothing.
+            DependencyNotLanded: a dependency is neither landed nor ahead in the queue.
+            TestCommandMissing: nobody said how to test.
+        """
+        who = check_agent(agent)
+        if not change_ids or len(set(change_ids)) != len(change_ids):
+            raise InvalidArgument(name="changes", reason="name at least one change, each once")
+        if not self.config.test_cmd:
+            raise TestCommandMissing()
+        ahead = {m.change_id for item in self.queued() for m in item.members}
+        with self.transaction():
+            members = []
+            for change_id in change_ids:
+                change = self.open_change(change_id)
+                if change.status is ChangeStatus.TESTING:
+                    raise AlreadyQueued(change_id=change.id)
+                missing = tuple(
+                    other
+                    for other in change.dependencies
+                    if other not in ahead and not self.is_landed(other)
+                )
+                if missing:
+                    raise DependencyNotLanded(change_id=change.id, dependencies=missing)
+                if self.has_draft(change):
+                    self.create_version(change.id, message or f"Submitted by {who}", agent=who)
+                    change = self.change(change_id)
+                if not change.current_version:
+                    raise NothingToFreeze(change_id=change.id)
+                self._move_status(change, ChangeStatus.TESTING)
+                members.append(Member(change.id, change.current_version))
+                ahead.add(change.id)
+            item = self.log.insert_item(
+                members, priority=priority, agent_id=who, entered_at=self.now()
+            )
+            self._publish_positions()
+        return item
+
+    def queued(self) -> list[QueueItem]:
+        """What is in the queue, first to land first."""
+        return self.log.items(states=[ItemState.QUEUED])
+
+    def item(self, item_id: int) -> QueueItem:
+        """Finds an item, queued or not.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        item = self.log.item(ItemId(item_id))
+        if item is None:
+            raise NotFound(kind="queue item", id=str(item_id))
+        return item
+
+    def attempts(self, item_id: int) -> list[Attempt]:
+        """An item's attempts, oldest first."""
+        return self.log.attempts(ItemId(item_id))
+
+    @property
+    def queue_paused(self) -> bool:
+        """Whether nothing is started or landed for now."""
+        return self.log.queue_flag("paused")
+
+    def set_queue_paused(self, paused: bool) -> None:
+        """Pauses or resumes the queue; tests that run go on."""
+        with self.transaction():
+            self.log.set_queue_flag("paused", paused)
+            self.publish(EventType.QUEUE_STATE, paused=paused)
+
+    def set_priority(self, item_id: int, priority: int) -> QueueItem:
+        """Moves an item by its priority: higher ones first, equal ones first come.
+
+        Raises:
+            NotFound: there is none of that id in the queue.
+        """
+        item = self._in_queue(item_id)
+        with self.transaction():
+            self.log.update_item(replace(item, priority=priority))
+            self._publish_positions()
+        return self.item(item_id)
+
+    def cancel(self, item_id: int, *, agent: str) -> QueueItem:
+        """Takes an item out of the queue; its changes are drafts again.
+
+        Raises:
+            NotFound: there is none of that id in the queue.
+        """
+        item = self._in_queue(item_id)
+        with self.transaction():
+            cancelled = self._leave(item, ItemState.CANCELLED)
+            for member in item.members:
+                change = self.change(member.change_id)
+                if change.status is ChangeStatus.TESTING:
+                    self._move_status(change, ChangeStatus.DRAFT, reason="cancelled")
+            self.publish(EventType.ITEM_CANCELLED, item_id=item.id, agent_id=check_agent(agent))
+        return cancelled
+
+    def _in_queue(self, item_id: int) -> QueueItem:
+        item = self.item(item_id)
+        if item.state is not ItemState.QUEUED:
+            raise NotFound(kind="queued item", id=str(item_id))
+        return item
+
+    def _leave(self, item: QueueItem, state: ItemState, **changes: object) -> QueueItem:
+        left = replace(item, state=state, finished_at=self.now())
+        if changes:
+            left = replace(
+                left,
+                reason=EjectReason(str(changes["reason"])),
+                detail=str(changes["detail"]),
+            )
+        self.log.update_item(left)
+        self._publish_positions()
+        return left
+
+    def _publish_positions(self) -> None:
+        for position, item in enumerate(self.queued()):
+            for member in item.members:
+                if self._positions.get(member) != position:
+                    self._positions[member] = position
+                    self.publish(
+                        EventType.QUEUE_POSITION,
+                        change_id=member.change_id,
+                        version=member.version,
+                        item_id=item.id,
+                        position=position,
+                    )
+
+    @property
+    def _positions(self) -> dict[Member, int]:
+        if self._told_positions is None:
+            self._told_positions = {}
+        return self._told_positions
+
+    _told_positions: dict[Member, int] | None = None
+
+    # What the runner records, each step before it is announced
+
+    def start_attempt(
+        self, item: QueueItem, base_seq: Seq, stack: Sequence[Member], key: TestKey
+    ) -> Attempt:
+        """Records that a test begins.
+
+        Raises:
+            NotFound: the item is not in the queue any more.
+        """
+        self._in_queue(item.id)
+        with self.transaction():
+            attempt = self.log.insert_attempt(
+                item.id, base_seq=base_seq, stack=stack, key=key, started_at=self.now()
+            )
+            self.publish(
+                EventType.TEST_STARTED,
+                item_id=item.id,
+                attempt_id=attempt.id,
+                stack=[[member.change_id, member.version] for member in stack],
+                root=key.root,
+            )
+            self._note_result(item, attempt, "")
+        return attempt
+
+    def finish_attempt(
+        self,
+        attempt_id: int,
+        state: AttemptState,
+        exit_code: int | None = None,
+        output_hash: BlobHash | None = None,
+        detail: str = "",
+    ) -> Attempt:
+        """Records a test's outcome; one that is recorded already stays as it is.
+
+        Raises:
+            NotFound: there is no such attempt.
+        """
+        attempt = self.attempt(attempt_id)
+        if attempt.state is not AttemptState.RUNNING:
+            return attempt
+        finished = replace(
+            attempt,
+            state=state,
+            ended_at=self.now(),
+            exit_code=exit_code,
+            output_hash=output_hash,
+            detail=detail,
+        )
+        with self.transaction():
+            self.log.update_attempt(finished)
+            self._announce_result(finished)
+        return finished
+
+    def reuse_attempt(
+        self,
+        item: QueueItem,
+        base_seq: Seq,
+        stack: Sequence[Member],
+        key: TestKey,
+        source_attempt_id: int,
+    ) -> Attempt:
+        """Records that the same tree passed before under the same key."""
+        source = self.attempt(source_attempt_id)
+        assert source.key == key and source.state is AttemptState.PASSED
+        with self.transaction():
+            attempt = self.start_attempt(item, base_seq, stack, key)
+            finished = replace(
+                attempt,
+                state=AttemptState.PASSED,
+                ended_at=attempt.started_at,
+                exit_code=0,
+                output_hash=source.output_hash,
+                detail=f"the same tree passed in attempt {source.id}",
+            )
+            self.log.update_attempt(finished)
+            self._announce_result(finished)
+        return finished
+
+    def attempt(self, attempt_id: int) -> Attempt:
+        """Finds an attempt.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        attempt = self.log.attempt(AttemptId(attempt_id))
+        if attempt is None:
+            raise NotFound(kind="attempt", id=str(attempt_id))
+        return attempt
+
+    def recover_attempts(self) -> None:
+        """Closes the attempts of a daemon that died: they are started again."""
+        for attempt in self.log.attempts(states=[AttemptState.RUNNING]):
+            self.finish_attempt(attempt.id, AttemptState.STOPPED, detail="the daemon ended")
+
+    def land_item(self, item_id: int, attempt_id: int) -> list[Landing]:
+        """Lands an item exactly as it was tested.
+
+        Raises:
+            NotFound: the item is not in the queue any more.
+            StaleBase: main is not what the attempt was tested on.
+        """
+        item, attempt = self._in_queue(item_id), self.attempt(attempt_id)
+        assert attempt.item_id == item.id and attempt.state is AttemptState.PASSED
+        assert attempt.stack[-len(item.members) :] == item.members
+        head, head_root = self.main()
+        ahead = attempt.stack[: -len(item.members)]
+        if self.candidate(attempt.base_seq, ahead).root != head_root:
+            raise StaleBase(expected_seq=attempt.base_seq, found_seq=head)
+        landed = []
+        with self.transaction():
+            for position, member in enumerate(item.members):
+                stack = attempt.stack[: len(ahead) + position + 1]
+                root = self.candidate(attempt.base_seq, stack).root
+                assert root is not None
+                landed.append(
+                    self._land(
+                        self.change(member.change_id),
+                        member.version,
+                        root,
+                        item.agent_id,
+                        verified=True,
+                        attempt_id=attempt.id,
+                        expected_seq=self.main()[0],
+                    )
+                )
+            assert self.main()[1] == attempt.key.root, "what lands is what was tested"
+            self._leave(item, ItemState.LANDED)
+        return landed
+
+    def eject(self, item_id: int, reason: EjectReason, detail: str) -> QueueItem:
+        """Takes an item out because it cannot land; its changes are drafts again.
+
+        Raises:
+            NotFound: the item is not in the queue any more.
+        """
+        item = self._in_queue(item_id)
+        with self.transaction():
+            ejected = self._leave(item, ItemState.EJECTED, reason=reason, detail=detail)
+            for member in item.members:
+                change = self.change(member.change_id)
+                if change.status is ChangeStatus.TESTING:
+                    self._move_status(change, ChangeStatus.DRAFT, reason=reason.value)
+            self.publish(
+                EventType.ITEM_EJECTED,
+                item_id=item.id,
+                changes=[member.change_id for member in item.members],
+                reason=reason.value,
+                detail=detail,
+            )
+        return ejected
+
+    def count_retry(self, item_id: int) -> QueueItem:
+        """Notes that a failed attempt of an item is forgiven."""
+        item = self._in_queue(item_id)
+        with self.transaction():
+            self.log.update_item(replace(item, retries=item.retries + 1))
+        return self.item(item_id)
+
+    def _announce_result(self, attempt: Attempt) -> None:
+        item = self.item(attempt.item_id)
+        output = self.output_tail(attempt)
+        for member in item.members:
+            self.publish(
+                EventType.TEST_RESULT,
+                change_id=member.change_id,
+                version=member.version,
+                status=_TEST_STATUS[attempt.state].value,
+                output=output,
+                attempt_id=attempt.id,
+                item_id=item.id,
+                exit_code=attempt.exit_code,
+                detail=attempt.detail,
+            )
+        self._note_result(item, attempt, output)
+
+    def _note_result(self, item: QueueItem, attempt: Attempt, output: str) -> None:
+        result = TestResult(
+            status=_TEST_STATUS[attempt.state],
+            output=output,
+            start_at=attempt.started_at,
+            end_at=attempt.ended_at,
+        )
+        for member in item.members:
+            self.log.set_test_result(member.change_id, member.version, result)
+
+    def output_tail(self, attempt: Attempt) -> str:
+        """The end of what a test printed, at most 64 KiB."""
+        if attempt.output_hash is None:
+            return attempt.detail
+        return self.blobs.get(attempt.output_hash)[-OUTPUT_KEPT_BYTES:].decode("utf-8", "replace")
+
+    # Status changes by users
+
+    def set_status(self, change_id: str, status: ChangeStatus) -> Change:
+        """Moves a change along its life cycle as its author may: ready, or abandoned.
+
+        Abandoning takes it out of the queue.
+
+        Raises:
+            NotFound: there is no such change.
+            IllegalTransition: the life cycle has no such step.
+            InvalidArgument: testing is entered by `submit`, landed by landing.
+        """
+        change = self.change(change_id)
+        check_transition(change.id, change.status, status)
+        if status in (ChangeStatus.TESTING, ChangeStatus.LANDED):
+            how = "submit it" if status is ChangeStatus.TESTING else "submit or land it"
+            raise InvalidArgument(name="status", reason=f"to become {status}, {how}")
+        with self.transaction():
+            for item in self.queued():
+                if any(member.change_id == change.id for member in item.members):
+                    if status is ChangeStatus.DRAFT:
+                        raise IllegalTransition(
+                            change_id=change.id, before=change.status, after=status
+                        )
+                    self._leave_abandoned(item, change)
+            self._move_status(self.change(change_id), status)
+            if status is ChangeStatus.ABANDONED:
+                self._close([w for w in self.log.workspaces() if w.change_id == change.id])
+        return self.change(change_id)
+
+    def _leave_abandoned(self, item: QueueItem, change: Change) -> None:
+        self._leave(item, ItemState.CANCELLED)
+        for member in item.members:
+            other = self.change(member.change_id)
+            if other.id != change.id:
+                self._move_status(other, ChangeStatus.DRAFT, reason="abandoned with")
+        self.publish(EventType.ITEM_CANCELLED, item_id=item.id, agent_id=change.author)
