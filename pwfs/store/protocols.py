@@ -32,8 +32,9 @@ class Durable(Protocol):
         """Makes what happens inside one step: all of it is committed, or none.
 
         Committed work survives the process; after `sync` it survives the machine. An inner
-        transaction joins the outer one. When an inner one fails the outer one can no longer be
-        committed: leaving it normally rolls it back and raises RuntimeError.
+        transaction joins the outer one. When an inner one fails after it changed something, the
+        outer one can no longer be committed: leaving it normally rolls it back and raises
+        RuntimeError. A refused call changed nothing, so that its error may be handled.
         """
 
     @property

@@ -1,0 +1,235 @@
+"""One SQLite connection: transactions that nest, and SQLite's errors said in our words."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pwfs.model.errors import Corrupt, NewerSchema, NoSpace, StoreBusy
+from pwfs.store.schema import SCHEMA_VERSION, migrate, user_version
+
+Value = int | str | bytes | None
+"""What a column holds."""
+
+Values = Sequence[Value] | Mapping[str, Value]
+"""What a statement's ``?`` or ``:name`` stand for."""
+
+Row = tuple[Any, ...]
+"""A row as it is read. Its columns have exactly the types of the (STRICT) schema, which no checker
+can see: whoever reads one gives it its type by what it makes of it."""
+
+BUSY_TIMEOUT_S = 2.0
+CHECKPOINT_PAGES = 1000
+JOURNAL_SIZE_LIMIT_BYTES = 64 << 20
+CACHE_SIZE_KIB = 32 << 10
+
+# SQLite reports a full disk as SQLITE_FULL, but as SQLITE_IOERR_SHMSIZE where it was the index of
+# the WAL that could not grow.
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class SqliteConnection:
+    """A connection for one thread, with the statements it prepared.
+
+    The Python module leaves transactions alone (``isolation_level=None``): a statement outside
+    `transaction` commits by itself.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool, busy_timeout_s: float) -> None:
+        """Opens the database and brings its schema up to date, unless ``read_only``.
+
+        Raises:
+            NewerSchema: it belongs to a newer Patchwork, and stays as it is.
+        """
+        self.path = path
+        self._depth = 0
+        self._is_doomed = False
+        self._synced_wal: tuple[int, int] | None = None
+        with _said_in_our_words(path):
+            _refuse_newer(path, busy_timeout_s)
+            self._sqlite: sqlite3.Connection | None = sqlite3.connect(
+                path,
+                timeout=busy_timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            try:
+                self._configure(self._sqlite, read_only=read_only)
+            except BaseException:
+                self._sqlite.close()
+                raise
+
+    @staticmethod
+    def _configure(sqlite: sqlite3.Connection, *, read_only: bool) -> None:
+        sqlite.execute("PRAGMA recursive_triggers = ON")  # see schema._append_only
+        sqlite.execute(f"PRAGMA cache_size = -{CACHE_SIZE_KIB}")
+        sqlite.execute("PRAGMA temp_store = MEMORY")
+        if read_only:
+            sqlite.execute("PRAGMA query_only = ON")
+            return
+        sqlite.execute("PRAGMA journal_mode = WAL")
+        # A commit is in the WAL when it returns: the process may die. It is fsynced by `sync`,
+        # and by SQLite before a checkpoint copies it into the database.
+        sqlite.execute("PRAGMA synchronous = NORMAL")
+        sqlite.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        sqlite.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
+        if user_version(sqlite) < SCHEMA_VERSION:
+            migrate(sqlite)
+
+    @property
+    def sqlite(self) -> sqlite3.Connection:
+        """The connection itself, for what is not a plain statement."""
+        if self._sqlite is None:
+            raise RuntimeError("the log is closed")
+        return self._sqlite
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._depth > 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See `pwfs.store.protocols.Durable.transaction`."""
+        if self._depth:
+            self._depth += 1
+            before = self.sqlite.total_changes
+            try:
+                yield
+            except BaseException:
+                # An error may also have rolled everything back already, a full disk does.
+                if self.sqlite.total_changes != before or not self.sqlite.in_transaction:
+                    self._is_doomed = True
+                raise
+            finally:
+                self._depth -= 1
+            return
+        # IMMEDIATE takes the write lock now. A deferred transaction that reads first may find at
+        # its first write that its snapshot is old, and then no waiting helps.
+        self.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        self._is_doomed = False
+        try:
+            yield
+            if self._is_doomed or not self.sqlite.in_transaction:
+                raise RuntimeError("an inner transaction failed and its error was dropped")
+            self.execute("COMMIT")
+        except BaseException:
+            # After some errors, a full disk among them, SQLite has rolled back by itself.
+            if self.sqlite.in_transaction:
+                self.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth = 0
+
+    def execute(self, statement: str, values: Values = ()) -> sqlite3.Cursor:
+        """Runs a statement, which is prepared only the first time."""
+        try:
+            return self.sqlite.execute(statement, values)
+        except sqlite3.Error as error:
+            _raise_in_our_words(error, self.path)
+
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Runs a statement once for each row; only inside a transaction."""
+        assert self._depth, "many rows need a transaction to be all or nothing"
+        try:
+            self.sqlite.executemany(statement, rows)
+        except sqlite3.Error as error:
+            _raise_in_our_words(error, self.path)
+
+    def row(self, statement: str, values: Values = ()) -> Row | None:
+        """Returns the first row of an answer."""
+        try:
+            found: Row | None = self.sqlite.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            _raise_in_our_words(error, self.path)
+        return found
+
+    def rows(self, statement: str, values: Values = ()) -> list[Row]:
+        """Returns an answer's rows."""
+        try:
+            return self.sqlite.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            _raise_in_our_words(error, self.path)
+
+    def sync(self) -> None:
+        """Returns when all that is committed is on disk. Touches no SQLite state: any thread.
+
+        What is committed is in the write-ahead log or, if a checkpoint moved it, in the database;
+        SQLite fsyncs the one before and the other after it checkpoints, so that only the log is
+        left to do. It has no locks on it: closing our descriptor is harmless. The database file,
+        on the other hand, must never be opened and closed here: POSIX drops *all* of a process's
+        locks on a file when it closes *any* descriptor of it, SQLite's too. (SQLite's own
+        connections know of each other and take care.)
+        """
+        try:
+            descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # nothing was written since the database was opened
+        try:
+            os.fsync(descriptor)
+            status = os.fstat(descriptor)
+            identity = (status.st_dev, status.st_ino)
+            if identity != self._synced_wal:
+                _sync_directory(self.path.parent)
+                self._synced_wal = identity
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Moves the write-ahead log into the database and lets go of both."""
+        if self._sqlite is None:
+            return
+        if self._depth:
+            raise RuntimeError("the log is closed inside a transaction")
+        sqlite, self._sqlite = self._sqlite, None
+        # The last connection to close checkpoints, and removes the log.
+        sqlite.close()
+
+
+@contextmanager
+def _said_in_our_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        _raise_in_our_words(error, path)
+
+
+def _raise_in_our_words(error: sqlite3.Error, path: Path) -> NoReturn:
+    """Says an expected failure of SQLite as one of ours; a mistake of the code stays as it is."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        primary = code & 0xFF
+        if code in _FULL:
+            raise NoSpace(what=f"{path.name} could not be written") from error
+        if primary in _BUSY:
+            raise StoreBusy from error
+        if primary in _CORRUPT:
+            raise Corrupt(what=f"{path} is damaged: {error}") from error
+    raise error
+
+
+def _refuse_newer(path: Path, busy_timeout_s: float) -> None:
+    """Looks at the schema's number through a connection that cannot write."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    probe = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=busy_timeout_s)
+    try:
+        found = user_version(probe)
+    finally:
+        probe.close()
+    if found > SCHEMA_VERSION:
+        raise NewerSchema(found=found, supported=SCHEMA_VERSION)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

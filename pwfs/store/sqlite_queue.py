@@ -1,0 +1,260 @@
+"""The submit queue in SQLite."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from pwfs.model.errors import NotFound
+from pwfs.model.ids import AgentId, AttemptId, ItemId, Seq
+from pwfs.model.queue import (
+    Attempt,
+    AttemptState,
+    EjectReason,
+    ItemState,
+    Member,
+    QueueItem,
+    TestKey,
+)
+from pwfs.store.codec import (
+    decode_members,
+    decode_optional_time,
+    decode_time,
+    encode_json,
+    encode_optional_time,
+    encode_time,
+)
+from pwfs.store.sqlite_connection import Row, SqliteConnection, Value
+
+_ITEM = "id, members, state, priority, agent_id, entered_at, finished_at, retries, reason, detail"
+_ATTEMPT = (
+    "id, item_id, base_seq, stack, root, command, environment_hash, state, started_at, ended_at, "
+    "exit_code, output_hash, detail"
+)
+
+
+class QueueTable:
+    """Implements `pwfs.store.records.QueueStore`."""
+
+    def __init__(self, connection: SqliteConnection) -> None:
+        self._connection = connection
+
+    def insert_item(
+        self,
+        members: Sequence[Member],
+        *,
+        priority: int,
+        agent_id: AgentId,
+        entered_at: datetime,
+    ) -> QueueItem:
+        # Rows are never deleted, so that the number SQLite chooses, the largest plus one, is new.
+        cursor = self._connection.execute(
+            "INSERT INTO queue_items "
+            "(members, state, priority, agent_id, entered_at, retries, detail) "
+            "VALUES (?, ?, ?, ?, ?, 0, '')",
+            (
+                encode_json(members),
+                ItemState.QUEUED.value,
+                priority,
+                agent_id,
+                encode_time(entered_at),
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return QueueItem(
+            id=ItemId(cursor.lastrowid),
+            members=tuple(members),
+            state=ItemState.QUEUED,
+            priority=priority,
+            agent_id=agent_id,
+            entered_at=entered_at,
+        )
+
+    def update_item(self, item: QueueItem) -> None:
+        updated = self._connection.execute(
+            "UPDATE queue_items SET members = ?, state = ?, priority = ?, agent_id = ?, "
+            "entered_at = ?, finished_at = ?, retries = ?, reason = ?, detail = ? WHERE id = ?",
+            (
+                encode_json(item.members),
+                item.state.value,
+                item.priority,
+                item.agent_id,
+                encode_time(item.entered_at),
+                encode_optional_time(item.finished_at),
+                item.retries,
+                None if item.reason is None else item.reason.value,
+                item.detail,
+                item.id,
+            ),
+        )
+        if not updated.rowcount:
+            raise NotFound(kind="queue item", id=str(item.id))
+
+    def item(self, item_id: ItemId) -> QueueItem | None:
+        row = self._connection.row(f"SELECT {_ITEM} FROM queue_items WHERE id = ?", (item_id,))
+        return None if row is None else _item(row)
+
+    def items(self, states: Collection[ItemState] | None = None) -> list[QueueItem]:
+        condition, values = _in_states(states)
+        rows = self._connection.rows(
+            f"SELECT {_ITEM} FROM queue_items WHERE {condition} ORDER BY priority DESC, id", values
+        )
+        return [_item(row) for row in rows]
+
+    def insert_attempt(
+        self,
+        item_id: ItemId,
+        *,
+        base_seq: Seq,
+        stack: Sequence[Member],
+        key: TestKey,
+        started_at: datetime,
+    ) -> Attempt:
+        cursor = self._connection.execute(
+            "INSERT INTO attempts (item_id, base_seq, stack, root, command, environment_hash, "
+            "state, started_at, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')",
+            (
+                item_id,
+                base_seq,
+                encode_json(stack),
+                key.root,
+                key.command,
+                key.environment_hash,
+                AttemptState.RUNNING.value,
+                encode_time(started_at),
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return Attempt(
+            id=AttemptId(cursor.lastrowid),
+            item_id=item_id,
+            base_seq=base_seq,
+            stack=tuple(stack),
+            key=key,
+            state=AttemptState.RUNNING,
+            started_at=started_at,
+        )
+
+    def update_attempt(self, attempt: Attempt) -> None:
+        updated = self._connection.execute(
+            "UPDATE attempts SET item_id = ?, base_seq = ?, stack = ?, root = ?, command = ?, "
+            "environment_hash = ?, state = ?, started_at = ?, ended_at = ?, exit_code = ?, "
+            "output_hash = ?, detail = ? WHERE id = ?",
+            (
+                attempt.item_id,
+                attempt.base_seq,
+                encode_json(attempt.stack),
+                attempt.key.root,
+                attempt.key.command,
+                attempt.key.environment_hash,
+                attempt.state.value,
+                encode_time(attempt.started_at),
+                encode_optional_time(attempt.ended_at),
+                attempt.exit_code,
+                attempt.output_hash,
+                attempt.detail,
+                attempt.id,
+            ),
+        )
+        if not updated.rowcount:
+            raise NotFound(kind="attempt", id=str(attempt.id))
+
+    def attempt(self, attempt_id: AttemptId) -> Attempt | None:
+        row = self._connection.row(f"SELECT {_ATTEMPT} FROM attempts WHERE id = ?", (attempt_id,))
+        return None if row is None else _attempt(row)
+
+    def attempts(
+        self,
+        item_id: ItemId | None = None,
+        *,
+        states: Collection[AttemptState] | None = None,
+    ) -> list[Attempt]:
+        condition, values = _in_states(states)
+        if item_id is not None:
+            condition += " AND item_id = ?"
+            values.append(item_id)
+        rows = self._connection.rows(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE {condition} ORDER BY id", values
+        )
+        return [_attempt(row) for row in rows]
+
+    def passed_attempt(self, key: TestKey) -> Attempt | None:
+        row = self._connection.row(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'passed' "
+            "AND root = ? AND command = ? AND environment_hash = ? ORDER BY id DESC LIMIT 1",
+            (key.root, key.command, key.environment_hash),
+        )
+        return None if row is None else _attempt(row)
+
+    def queue_flag(self, name: str) -> bool:
+        row = self._connection.row("SELECT is_on FROM queue_flags WHERE name = ?", (name,))
+        return row is not None and bool(row[0])
+
+    def set_queue_flag(self, name: str, on: bool) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO queue_flags (name, is_on) VALUES (?, ?)", (name, int(on))
+        )
+
+
+def _in_states(
+    states: Collection[ItemState] | Collection[AttemptState] | None,
+) -> tuple[str, list[Value]]:
+    if states is None:
+        return "TRUE", []
+    return f"state IN ({', '.join('?' * len(states))})", [state.value for state in states]
+
+
+def _item(row: Row) -> QueueItem:
+    (
+        item_id,
+        members,
+        state,
+        priority,
+        agent_id,
+        entered_at,
+        finished_at,
+        retries,
+        reason,
+        detail,
+    ) = row
+    return QueueItem(
+        id=item_id,
+        members=decode_members(members),
+        state=ItemState(state),
+        priority=priority,
+        agent_id=agent_id,
+        entered_at=decode_time(entered_at),
+        finished_at=decode_optional_time(finished_at),
+        retries=retries,
+        reason=None if reason is None else EjectReason(reason),
+        detail=detail,
+    )
+
+
+def _attempt(row: Row) -> Attempt:
+    (
+        attempt_id,
+        item_id,
+        base_seq,
+        stack,
+        root,
+        command,
+        environment_hash,
+        state,
+        started_at,
+        ended_at,
+        exit_code,
+        output_hash,
+        detail,
+    ) = row
+    return Attempt(
+        id=attempt_id,
+        item_id=item_id,
+        base_seq=base_seq,
+        stack=decode_members(stack),
+        key=TestKey(root, command, environment_hash),
+        state=AttemptState(state),
+        started_at=decode_time(started_at),
+        ended_at=decode_optional_time(ended_at),
+        exit_code=exit_code,
+        output_hash=output_hash,
+        detail=detail,
+    )
