@@ -1,0 +1,30 @@
+"""`patchwork init`, the one command that does without a daemon."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pwfs_cli.output import count, note, show
+from pwfs_cli.session import Agent, Json, resolve
+
+
+def initialize(
+    directory: Annotated[str, typer.Argument(metavar="[DIR]", show_default=False)] = ".",
+    agent: Agent = "",
+    json: Json = False,
+) -> None:
+    """Make a directory a repository; its files, a git checkout's tracked ones, become main."""
+    import msgspec
+
+    from pwfs.repo import Repository
+
+    report = Repository.init(Path(resolve(directory)), agent=agent)
+    state_dir = Path(report.directory) / ".patchwork"
+    show(msgspec.to_builtins(report), [f"Initialized patchwork repository in {state_dir}"])
+    if json:
+        return
+    if report.files:
+        note(f"Main holds {count(report.files, 'file')} of the {report.source}.")
+    for skipped in report.skipped:
+        note(f"Left out: {skipped}")

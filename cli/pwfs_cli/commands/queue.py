@@ -1,0 +1,192 @@
+"""`patchwork submit` and `patchwork queue`: what is tested, and what lands."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from pwfs.model.exits import ExitCode
+from pwfs_cli.client import CHUNK_SIZE_BYTES, Client, client, part
+from pwfs_cli.output import moment, note, show, table
+from pwfs_cli.session import Agent, Json
+
+app = typer.Typer(help="Show and steer the submit queue.")
+
+ItemRef = Annotated[
+    str, typer.Argument(metavar="ITEM", help="A change in the queue, or #ID.", show_default=False)
+]
+ENDS = "change_landed,item_ejected,item_cancelled"
+
+
+def submit(
+    changes: Annotated[list[str], typer.Argument(metavar="CHANGE...", show_default=False)],
+    agent: Agent,
+    priority: Annotated[int, typer.Option(metavar="N", help="Higher goes first.")] = 0,
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="For a version frozen now.")
+    ] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until it landed (status 0) or left (10).")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Submit a change to the queue; several at once land together or not at all."""
+    daemon = client()
+    # Listening begins before, so that a quick end is not missed.
+    events = daemon.events(types=ENDS) if wait else None
+    item = daemon.post(
+        "queue",
+        {"changes": changes, "agent_id": agent, "priority": priority, "message": message},
+    )
+    lines = [
+        f"Submitted change {m['change_id']} (version {m['version']}) to the queue."
+        for m in item["members"]
+    ]
+    lines += [f"Position: {item['position']}", f"Status: {item['status']}"]
+    if events is None:
+        show(item, lines)
+        return
+    if not json:
+        show(item, lines)
+        sys.stdout.flush()
+    _finish(_await_end(daemon, item["id"], events), json=json)
+
+
+@app.callback(invoke_without_command=True)
+def show_queue(context: typer.Context, json: Json = False) -> None:
+    """Show and steer the submit queue; without a command, the table of it."""
+    if context.invoked_subcommand is not None:
+        return
+    found = client().get("queue")
+    if found["paused"] and not json:
+        note("The queue is paused: patchwork queue resume")
+    if not found["items"]:
+        show(found, ["The queue is empty."])
+        return
+    rows = [
+        (
+            item["position"],
+            m["change_id"],
+            f"v{m['version']}",
+            item["status"],
+            moment(item["entered_at"]),
+        )
+        for item in found["items"]
+        for m in item["members"]
+    ]
+    show(found, table(("POS", "CHANGE", "VER", "STATUS", "ENTERED"), rows))
+
+
+@app.command("show")
+def show_item(item: ItemRef, json: Json = False) -> None:
+    """Show one item with its attempts, also when it has left the queue (#ID)."""
+    daemon = client()
+    found = daemon.get(f"queue/items/{_find(daemon, item)}")
+    lines = [
+        f"Item: #{found['id']}",
+        *(f"Change: {m['change_id']} (version {m['version']})" for m in found["members"]),
+        f"Status: {found['status']}",
+        f"Position: {'-' if found['position'] is None else found['position']}",
+        f"Priority: {found['priority']}",
+        f"Entered: {moment(found['entered_at'])}",
+    ]
+    if found["reason"]:
+        lines.append(f"Reason: {found['reason']}: {found['detail']}")
+    lines += [
+        f"Attempt #{attempt['id']}: {attempt['state']} on #{attempt['base_seq']}"
+        f" {moment(attempt['started_at'])}"
+        for attempt in found["attempts"]
+    ]
+    show(found, lines)
+
+
+@app.command("cancel")
+def cancel(item: ItemRef, agent: Agent, json: Json = False) -> None:
+    """Take an item out of the queue."""
+    daemon = client()
+    found = daemon.request("DELETE", f"queue/items/{_find(daemon, item)}", {"agent_id": agent})
+    show(found, [f"Cancelled {_names(found)}."])
+
+
+@app.command("pause")
+def pause(json: Json = False) -> None:
+    """Let nothing start or land for now; tests that run go on."""
+    show(client().post("queue/pause"), ["The queue is paused."])
+
+
+@app.command("resume")
+def resume(json: Json = False) -> None:
+    """End a pause."""
+    show(client().post("queue/resume"), ["The queue goes on."])
+
+
+@app.command("priority", context_settings={"ignore_unknown_options": True})
+def set_priority(
+    item: ItemRef,
+    priority: Annotated[int, typer.Argument(metavar="N", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Move an item: higher priorities go first."""
+    daemon = client()
+    place = f"queue/items/{_find(daemon, item)}/priority"
+    found = daemon.request("PUT", place, {"priority": priority})
+    show(
+        found, [f"{_names(found)} has priority {found['priority']}, position {found['position']}."]
+    )
+
+
+@app.command("output")
+def show_output(
+    item: ItemRef,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the test ends.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Print what an item's latest test printed."""
+    daemon = client()
+    place = f"queue/items/{_find(daemon, item)}/output"
+    with daemon.send("GET", place, follow=follow) as response:
+        if json:
+            text = response.read().decode("utf-8", "replace")
+            show({"output": text}, [])
+            return
+        while chunk := response.read1(CHUNK_SIZE_BYTES):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+
+
+def _find(daemon: Client, ref: str) -> str:
+    """Finds an item's id: given itself, or the queued item of a change, or its latest one."""
+    number = ref.removeprefix("#")
+    if number.isascii() and number.isdigit():
+        return number
+    item = daemon.get("queue/items", change_id=ref)["items"]
+    return str(item[-1]["id"])
+
+
+def _await_end(daemon: Client, item_id: int, events: Iterator[Any]) -> Any:
+    """Waits until an item is out of the queue."""
+    place = f"queue/items/{part(str(item_id))}"
+    while True:
+        next(events)
+        item = daemon.get(place)
+        if item["state"] != "queued":
+            return item
+
+
+def _finish(item: dict[str, Any], *, json: bool) -> None:
+    names = _names(item)
+    if item["state"] == "landed":
+        show(item, [f"Landed: {names}"])
+        return
+    reason = item["reason"] or "cancelled"
+    show(item, [f"Left the queue without landing: {names} ({reason})"])
+    if item["detail"] and not json:
+        note(item["detail"].rstrip())
+    raise typer.Exit(ExitCode.EJECTED)
+
+
+def _names(item: dict[str, Any]) -> str:
+    return ", ".join(m["change_id"] for m in item["members"])

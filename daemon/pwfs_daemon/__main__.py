@@ -1,0 +1,72 @@
+"""``python -m pwfs_daemon``: serves one repository until it is told to stop."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from pwfs.model.errors import PatchworkError
+from pwfs.model.exits import EXIT_CODES, ExitCode
+from pwfs.model.paths import RESERVED_NAME
+from pwfs_daemon.logs import LOG_NAME, configure_logs
+from pwfs_daemon.readiness import Readiness
+from pwfs_daemon.supervisor import Options, supervise
+from pwfs_daemon.whereabouts import Whereabouts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the daemon; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    directory = options.repo.absolute()
+    readiness = Readiness(options.ready_fd)
+    state_dir = directory / RESERVED_NAME
+    configure_logs(state_dir / LOG_NAME if not options.foreground and state_dir.is_dir() else None)
+
+    def announce(whereabouts: Whereabouts) -> None:
+        if options.start_lock_fd is not None:
+            os.close(options.start_lock_fd)
+        if options.foreground:
+            _greet(whereabouts)
+        readiness.ready()
+
+    try:
+        trio.run(
+            partial(
+                supervise,
+                Options(directory=directory, address=options.addr, mountpoint=options.mount),
+                announce,
+            )
+        )
+    except PatchworkError as error:
+        readiness.failed(error)
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_CODES[error.category]
+    return ExitCode.OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pwfs_daemon", description=__doc__)
+    parser.add_argument("--repo", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--addr", metavar="HOST:PORT", help="serve HTTP there, or not at all")
+    parser.add_argument("--mount", type=Path, metavar="DIR", help="mount there")
+    parser.add_argument("--foreground", action="store_true", help="log to the terminal")
+    parser.add_argument("--ready-fd", type=int, metavar="FD", help=argparse.SUPPRESS)
+    parser.add_argument("--start-lock-fd", type=int, metavar="FD", help=argparse.SUPPRESS)
+    return parser
+
+
+def _greet(whereabouts: Whereabouts) -> None:
+    sys.stdout.write(
+        f"Serving {whereabouts.repository}\n"
+        f"HTTP: {whereabouts.http}/api/ (token in {RESERVED_NAME}/token)\n"
+        f"Mount: {whereabouts.mount}\n"
+    )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Owns the daemon's long-lived tasks: what starts after what, and what ends before what.
+
+The mount outlives everything else, because tests run in it and the last writes come through it.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+from pwfs.fs.mount import Mount, default_mountpoint
+
+from pwfs.model.errors import Corrupt, MountUnavailable, PatchworkError
+from pwfs.repo import Repository
+from pwfs.repo.config import Config
+from pwfs_daemon import __version__
+from pwfs_daemon.runner import Runner
+from pwfs_daemon.sockets import bind_tcp, bind_unix, format_address
+from pwfs_daemon.watcher import watch_conflicts
+from pwfs_daemon.web.app import create_application
+from pwfs_daemon.web.serve import serve_socket
+from pwfs_daemon.web.services import Services
+from pwfs_daemon.web.transport import Transport
+from pwfs_daemon.whereabouts import Whereabouts, device_of, publish, withdraw
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the daemon is told when it starts; None means the default."""
+
+    directory: Path
+    address: str | None = None
+    mountpoint: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The listening sockets; ``path`` is the Unix one's."""
+
+    path: Path
+    unix: socket.socket
+    tcp: socket.socket
+
+
+async def supervise(options: Options, announce: Callable[[Whereabouts], None]) -> None:
+    """Serves a repository until SIGTERM or SIGINT.
+
+    Raises:
+        PatchworkError: it cannot be served; nothing of the attempt is left.
+    """
+    try:
+        repo = Repository.open(options.directory)
+        try:
+            await _serve(repo, options, announce)
+        finally:
+            repo.close()
+    except BaseExceptionGroup as group:
+        expected = _expected(group)
+        if expected is None:
+            raise
+        raise expected from group
+
+
+async def _serve(
+    repo: Repository, options: Options, announce: Callable[[Whereabouts], None]
+) -> None:
+    stop = trio.Event()
+    mount = Mount(repo, options.mountpoint or default_mountpoint(repo.root))
+    async with trio.open_nursery() as outer:
+        await outer.start(_set_on_signal, stop)
+        async with trio.open_nursery() as mounts:
+            await mounts.start(_keep_mounted, mount, stop)
+            with _bind(repo, options) as sockets:
+                await _run_doors(repo, mount, sockets, announce, stop)
+            # Nothing may take this from the last writes: not even a second signal.
+            with trio.CancelScope(shield=True), trio.move_on_after(10):
+                await mount.capture_all()
+            mounts.cancel_scope.cancel()
+        outer.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _run_doors(
+    repo: Repository,
+    mount: Mount,
+    sockets: Sockets,
+    announce: Callable[[Whereabouts], None],
+    stop: trio.Event,
+) -> None:
+    runner = Runner(repo, mount.mountpoint)
+    services = Services(repo, mount, runner, token=_token(repo))
+    application = create_application(services)
+    async with trio.open_nursery() as workers, trio.open_nursery() as doors:
+        for listener, transport in ((sockets.unix, Transport.UNIX), (sockets.tcp, Transport.TCP)):
+            await doors.start(partial(serve_socket, application, services, listener, transport))
+        workers.start_soon(runner.run)
+        workers.start_soon(watch_conflicts, repo)
+        whereabouts = Whereabouts(
+            pid=os.getpid(),
+            repository=str(repo.root),
+            socket=str(sockets.path),
+            http=f"http://{format_address(sockets.tcp)}",
+            mount=str(mount.mountpoint),
+            device=await trio.to_thread.run_sync(device_of, mount.mountpoint),
+            version=__version__,
+        )
+        publish(repo.state_dir, whereabouts)
+        try:
+            log.info(
+                "ready", http=whereabouts.http, socket=whereabouts.socket, mount=whereabouts.mount
+            )
+            announce(whereabouts)
+            await stop.wait()
+        finally:
+            withdraw(repo.state_dir, whereabouts)
+        services.stopping.set()
+        workers.cancel_scope.cancel()
+
+
+@contextmanager
+def _bind(repo: Repository, options: Options) -> Iterator[Sockets]:
+    """Listens on both sockets for as long as the context lasts.
+
+    The Unix socket is found beside the default mount point, wherever the mount itself is.
+    """
+    place = default_mountpoint(repo.root)
+    path = place.with_name(f"{place.name}.sock")
+    unix = bind_unix(path)
+    try:
+        address = options.address or repo.config.http_addr
+        is_explicit = options.address is not None or address != Config().http_addr
+        with unix, bind_tcp(address, is_explicit=is_explicit) as tcp:
+            yield Sockets(path, unix, tcp)
+    finally:
+        unix.close()
+        path.unlink(missing_ok=True)
+
+
+def _token(repo: Repository) -> str:
+    try:
+        return (repo.state_dir / "token").read_text().strip()
+    except OSError as error:
+        raise Corrupt(what=f"The token cannot be read: {error}") from error
+
+
+async def _set_on_signal(
+    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            stop.set()
+
+
+async def _keep_mounted(
+    mount: Mount, stop: trio.Event, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Runs the mount, which must not end before the daemon does."""
+    await mount.run(task_status=task_status)
+    if not stop.is_set():
+        raise MountUnavailable(
+            reason=f"{mount.mountpoint} was unmounted while the daemon ran",
+            advice="Any patchwork command mounts it again",
+        )
+
+
+def _expected(group: BaseExceptionGroup[BaseException]) -> PatchworkError | None:
+    """Finds the one expected failure in what the nurseries wrapped it into."""
+    for error in group.exceptions:
+        found = _expected(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, PatchworkError):
+            return found
+    return None

@@ -1,0 +1,91 @@
+"""``/api/ops`` and ``/api/landings``: the operation log."""
+
+from quart import Blueprint, Response
+
+from pwfs.model.entries import Mode
+from pwfs.model.ids import ChangeId, Seq
+from pwfs.model.ops import OpType
+from pwfs.model.paths import parse_path
+from pwfs.repo.edits import OpRequest
+from pwfs_daemon.web.answers import (
+    Body,
+    answer,
+    page,
+    parse_number,
+    query_flag,
+    query_limit,
+    query_number,
+    query_text,
+    read_body,
+)
+from pwfs_daemon.web.services import repository, services
+
+routes = Blueprint("log", __name__)
+
+
+class NewOperation(Body):
+    """An operation as a client gives it; ``content_hash`` names an uploaded blob."""
+
+    change_id: str
+    op_type: OpType
+    path: str
+    content_hash: str | None = None
+    mode: str = Mode.FILE.text
+    old_path: str | None = None
+    agent_id: str = "local"
+
+
+@routes.post("/ops")
+async def post_op() -> Response:
+    """Appends one operation to a change."""
+    body = await read_body(NewOperation)
+    await services().captured()
+    request = OpRequest(body.op_type, body.path, body.content_hash, body.mode, body.old_path)
+    op = repository().append_op(body.change_id, request, agent=body.agent_id)
+    await services().settled()
+    return answer(op, 201)
+
+
+@routes.get("/ops")
+async def get_ops() -> Response:
+    """Lists operations after ``since`` (or ``after``), oldest first unless ``newest_first``."""
+    await services().captured()
+    repo = repository()
+    limit = query_limit()
+    newest_first = query_flag("newest_first")
+    change_id = query_text("change_id")
+    path = query_text("path")
+    if change_id is not None:
+        repo.change(ChangeId(change_id))
+    after = query_number("after")
+    since = query_number("since", 0) or 0
+    until = query_number("until")
+    # Newest first, the next page goes on below the last one shown.
+    if newest_first and after is not None:
+        until = after - 1 if until is None else min(until, after - 1)
+    elif after is not None:
+        since = max(since, after)
+    found = repo.log.ops(
+        change_id=ChangeId(change_id) if change_id else None,
+        path=parse_path(path) if path else None,
+        since=Seq(since),
+        until=Seq(until) if until is not None else None,
+        limit=limit + 1,
+        newest_first=newest_first,
+    )
+    return page("ops", found, limit, "id")
+
+
+@routes.get("/ops/<seq>")
+async def get_op(seq: str) -> Response:
+    """Shows one operation."""
+    return answer(repository().op(parse_number("seq", seq)))
+
+
+@routes.get("/landings")
+async def get_landings() -> Response:
+    """Lists landings after ``since`` (or ``after``), oldest first."""
+    limit = query_limit()
+    since = max(query_number("since", 0) or 0, query_number("after", 0) or 0)
+    found = repository().log.landings(since=Seq(since), limit=limit + 1)
+    return page("landings", found, limit, "seq")

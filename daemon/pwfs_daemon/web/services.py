@@ -1,0 +1,69 @@
+"""What the routes work with, and the two barriers of promise 7 around it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol, cast
+
+import trio
+from quart import current_app
+
+from pwfs.model.ids import AttemptId
+from pwfs.model.views import Workspace
+from pwfs.repo import Repository
+
+SERVICES_KEY = "PATCHWORK_SERVICES"
+
+
+class MountDoor(Protocol):
+    """What the API asks of the mount."""
+
+    mountpoint: Path
+
+    async def capture_all(self) -> None:
+        """Puts what open files hold into the log."""
+
+    async def attach(self, workspace: Workspace) -> None:
+        """Makes the workspace's directory show it."""
+
+    async def detach(self, workspace: Workspace) -> None:
+        """Takes the workspace away from its directory."""
+
+
+class TestOutputs(Protocol):
+    """Where the output of running tests is found."""
+
+    def read(self, attempt_id: AttemptId, *, follow: bool) -> AsyncIterator[bytes]:
+        """Yields what a running attempt printed so far; with ``follow`` until it ends."""
+
+
+class Services:
+    """The repository, the mount and the runner, as the routes see them."""
+
+    def __init__(
+        self, repo: Repository, mount: MountDoor, outputs: TestOutputs, *, token: str
+    ) -> None:
+        self.repo = repo
+        self.mount = mount
+        self.outputs = outputs
+        self.token = token
+        self.stopping = trio.Event()
+        """Set when the daemon ends: open streams end with it."""
+
+    async def captured(self) -> None:
+        """Waits until the log holds every write that returned, and every view shows it."""
+        await self.mount.capture_all()
+        await self.repo.settled()
+
+    async def settled(self) -> None:
+        """Waits until every view shows what was committed."""
+        await self.repo.settled()
+
+
+def services() -> Services:
+    """Finds the services of the application that is answering."""
+    return cast(Services, current_app.config[SERVICES_KEY])
+
+
+def repository() -> Repository:
+    """Finds the repository of the application that is answering."""
+    return services().repo

@@ -1,0 +1,40 @@
+"""``/api/status``, ``/api/head`` and ``/api/fsck``."""
+
+import os
+
+from quart import Blueprint, Response
+
+from pwfs.repo.json import to_json
+from pwfs_daemon import __version__
+from pwfs_daemon.web.answers import answer
+from pwfs_daemon.web.services import repository, services
+
+routes = Blueprint("status", __name__)
+
+
+@routes.get("/status")
+async def get_status() -> Response:
+    """Tells how the repository and its daemon are."""
+    await services().captured()
+    found = to_json(repository().status())
+    assert isinstance(found, dict)
+    daemon = {
+        "pid": os.getpid(),
+        "version": __version__,
+        "mount": str(services().mount.mountpoint),
+    }
+    return answer({**found, "daemon": daemon})
+
+
+@routes.get("/head")
+async def get_head() -> Response:
+    """Tells the last number that the counter gave out."""
+    await services().captured()
+    return answer({"seq": repository().head_seq()})
+
+
+@routes.post("/fsck")
+async def post_fsck() -> Response:
+    """Recomputes what is derived and compares it with what is stored."""
+    await services().captured()
+    return answer(repository().fsck())

@@ -1,0 +1,68 @@
+"""Tells the transports apart: the Unix socket is the local user's, TCP needs a token."""
+
+import enum
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from quart import request
+
+from pwfs.model.errors import Unauthenticated
+from pwfs_daemon.web.services import services
+
+SCOPE_KEY = "patchwork.transport"
+
+# The ASGI callables: their messages are plain dictionaries.
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Transport(enum.StrEnum):
+    """How a request came."""
+
+    UNIX = "unix"
+    TCP = "tcp"
+
+
+class TaggedApplication:
+    """An ASGI application that marks each request with the transport it came by.
+
+    It answers the lifespan protocol itself, because two servers share one application, which
+    must not be started twice.
+    """
+
+    def __init__(self, application: Application, transport: Transport) -> None:
+        self._application = application
+        self._transport = transport
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._application({**scope, SCOPE_KEY: self._transport}, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+async def authenticate() -> None:
+    """Lets a request through or refuses it; runs before every route.
+
+    A browser's preflight (OPTIONS) never carries a token and reveals nothing.
+
+    Raises:
+        Unauthenticated: it came over TCP and does not carry the token.
+    """
+    if request.scope.get(SCOPE_KEY) is Transport.UNIX or request.method == "OPTIONS":
+        return
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    expected = services().token.encode()
+    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), expected):
+        raise Unauthenticated
