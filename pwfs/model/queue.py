@@ -17,11 +17,15 @@ class ItemState(enum.StrEnum):
 
 
 class AttemptState(enum.StrEnum):
-    """How far an attempt is; all but ``running`` are final."""
+    """How far an attempt is; all but ``running`` are final.
+
+    ``error`` is the infrastructure's fault, ``stopped`` says nothing about the tree.
+    """
 
     RUNNING = "running"
     PASSED = "passed"
     FAILED = "failed"
+    TIMED_OUT = "timed_out"
     STOPPED = "stopped"
     ERROR = "error"
 

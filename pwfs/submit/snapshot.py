@@ -1,0 +1,141 @@
+"""All that the scheduler knows: one consistent reading of the queue, as a value."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pwfs.model.ids import AttemptId, ChangeId, ItemId, Seq, TreeHash
+from pwfs.model.queue import Attempt, AttemptState, Member, QueueItem, TestKey
+from pwfs.model.views import ConflictEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What an item's members, strictly merged on the tree ``below``, give: a tree or conflicts.
+
+    It was made as main at ``base_seq`` with ``stack``, the item's members last.
+    """
+
+    base_seq: Seq
+    stack: tuple[Member, ...]
+    below: TreeHash
+    root: TreeHash | None
+    conflicts: tuple[ConflictEvent, ...] = ()
+
+
+CompositionKey = tuple[TreeHash, tuple[Member, ...]]
+"""The tree below, and the members laid on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One reading of the queue; two equal snapshots lead to equal plans.
+
+    Main:
+        ``head_seq`` and ``head_root`` are the newest landing's (0 and the empty tree before any).
+    The queue:
+        ``items`` are the queued ones. ``attempts`` are all attempts of these items, and whatever
+        else is running, oldest first. ``dependencies`` has an entry for each queued change that
+        depends on others, and ``landed`` those of these others that are part of main.
+    The settings:
+        ``command`` (empty: nothing can be tested), ``environment_hash`` (see
+        `hash_environment`), ``paused``, ``max_speculative`` (1 is linear), ``retries_max``, how
+        often a failed test of the same tree is repeated.
+    What whoever carries the plan out found out for it:
+        ``compositions`` by the tree below and the members on it, ``passed`` an attempt that
+        passed under a key. Leaving some out costs a repeated `Compose` or test, nothing else.
+    """
+
+    head_seq: Seq
+    head_root: TreeHash
+    items: tuple[QueueItem, ...]
+    attempts: tuple[Attempt, ...] = ()
+    dependencies: Mapping[ChangeId, tuple[ChangeId, ...]] = field(default_factory=dict)
+    landed: frozenset[ChangeId] = frozenset()
+    command: str
+    environment_hash: str
+    paused: bool = False
+    max_speculative: int = 1
+    retries_max: int = 0
+    compositions: Mapping[CompositionKey, Composition] = field(default_factory=dict)
+    passed: Mapping[TestKey, AttemptId] = field(default_factory=dict)
+
+    def key(self, root: TreeHash) -> TestKey:
+        """What the result of testing a tree depends on, as things are set now."""
+        return TestKey(root, self.command, self.environment_hash)
+
+    def running(self) -> tuple[Attempt, ...]:
+        """The attempts that occupy a place."""
+        return tuple(a for a in self.attempts if a.state is AttemptState.RUNNING)
+
+    def attempts_of(self, item: QueueItem, key: TestKey) -> tuple[Attempt, ...]:
+        """An item's attempts on one tree, oldest first."""
+        return tuple(a for a in self.attempts if a.item_id == item.id and a.key == key)
+
+    def passed_by(self, key: TestKey) -> AttemptId | None:
+        """An attempt that passed on the same tree, whoever's it was."""
+        found = self.passed.get(key)
+        if found is not None:
+            return found
+        passed = (a.id for a in self.attempts if a.key == key and a.state is AttemptState.PASSED)
+        return max(passed, default=None)
+
+    def missing(self, item: QueueItem) -> frozenset[ChangeId]:
+        """The dependencies of an item that neither landed nor come with it."""
+        own = {member.change_id for member in item.members}
+        return frozenset(
+            other
+            for member in item.members
+            for other in self.dependencies.get(member.change_id, ())
+            if other not in own and other not in self.landed
+        )
+
+    def in_order(self) -> tuple[QueueItem, ...]:
+        """The items in the order in which they are decided."""
+        return in_queue_order(self.items, self.dependencies)
+
+
+def in_queue_order(
+    items: Iterable[QueueItem], dependencies: Mapping[ChangeId, tuple[ChangeId, ...]]
+) -> tuple[QueueItem, ...]:
+    """Orders by priority, highest first, then first come; what an item depends on goes before it.
+
+    So a dependency takes part in the priority of what needs it. Where items depend on each other
+    in a ring, one of them is left before its dependency.
+    """
+    ranked = sorted(items, key=lambda item: (-item.priority, item.id))
+    owner = {member.change_id: item for item in ranked for member in item.members}
+    ordered: list[QueueItem] = []
+    seen: set[ItemId] = set()
+    # A stack of its own: a chain of dependencies may be longer than Python recurses.
+    for first in ranked:
+        pending = [(first, False)]
+        while pending:
+            item, is_ready = pending.pop()
+            if is_ready:
+                ordered.append(item)
+                continue
+            if item.id in seen:
+                continue
+            seen.add(item.id)
+            pending.append((item, True))
+            below = [
+                owner[other]
+                for member in item.members
+                for other in dependencies.get(member.change_id, ())
+                if other in owner
+            ]
+            below.sort(key=lambda item: (-item.priority, item.id), reverse=True)
+            pending.extend((other, False) for other in below)
+    return tuple(ordered)
+
+
+def hash_environment(environment: Mapping[str, str]) -> str:
+    """Names what a result depends on besides the tree and the command, 64 hexadecimal digits.
+
+    Values that differ from one test to the next (the names of the change, the attempt and the
+    temporary directories) do not belong in it.
+    """
+    text = json.dumps(dict(environment), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

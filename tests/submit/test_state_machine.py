@@ -1,0 +1,256 @@
+"""Whatever happens in whatever order, the queue comes out as the serial one would.
+
+Hypothesis submits, cancels, lands around, pauses, crashes and lets tests end in any order, some
+of them flaky or hit by the infrastructure. After each step the decisions made so far, and main's
+content, equal those of `tests.submit.serial.SerialQueue`, which is given the same inputs after
+the same number of decisions.
+"""
+
+import os
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from pwfs.model.errors import DependencyNotLanded
+from pwfs.model.ids import ItemId
+from pwfs.model.queue import AttemptState, ItemState
+from pwfs.submit.forecast import ERROR_RETRIES_MAX
+from tests.submit.serial import SerialQueue
+from tests.submit.world import Crash, Edit, World, lay
+
+FILES = ("f", "g", "h")
+WORDS = ("bad", "u", "v", "w", "x")
+CLASHES = (frozenset({"u", "v"}), frozenset({"w", "x"}))
+
+files = st.sampled_from(FILES)
+words = st.sampled_from(WORDS)
+edits = st.lists(
+    st.builds(
+        Edit,
+        path=st.one_of(files, st.uuids().map(lambda uuid: f"new-{uuid.hex[:6]}")),
+        base=st.one_of(st.none(), words),
+        new=words,
+    ),
+    min_size=1,
+    max_size=2,
+    unique_by=lambda edit: edit.path,
+)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """See the module."""
+
+    @initialize(width=st.integers(1, 4), retries=st.integers(0, 2), crash_after=st.integers(0, 40))
+    def begin(self, width: int, retries: int, crash_after: int) -> None:
+        self.world = World(
+            max_speculative=width,
+            retries_max=retries,
+            clashes=set(CLASHES),
+            crash_after=crash_after or None,
+        )
+        self.serial = SerialQueue(
+            edits=self.world.changes, needs=self.world.dependencies, is_green=self.world.verdict
+        )
+
+    def settle(self) -> None:
+        """Lets the queue act; where it crashes, a new daemon goes on."""
+        try:
+            self.world.settle()
+        except Crash:
+            self.world.restart()
+
+    def follow(self) -> None:
+        """Brings the serial queue to the same number of decisions."""
+        decided = [
+            item.id for item in self.world.items.values() if item.state is not ItemState.QUEUED
+        ]
+        while len(self.serial.fates) < len(decided):
+            self.serial.decide_one()
+
+    @rule(
+        sizes=st.integers(1, 2),
+        content=st.lists(edits, min_size=2, max_size=2),
+        after=st.lists(st.integers(0, 30), max_size=2),
+        priority=st.sampled_from((0, 0, 0, 5)),
+        is_free=st.booleans(),
+    )
+    def submit(
+        self,
+        sizes: int,
+        content: list[list[Edit]],
+        after: list[int],
+        priority: int,
+        is_free: bool,
+    ) -> None:
+        known = list(self.world.changes)
+        needs = [] if is_free else [known[number] for number in after if number < len(known)]
+        names = [f"c{len(known) + number}" for number in range(sizes)]
+        for name, edited in zip(names, content, strict=False):
+            self.world.change(name, *edited, after=needs)
+        try:
+            item_id = self.world.submit(*names, priority=priority)
+        except DependencyNotLanded:
+            return
+        self.serial.submit(item_id, priority, tuple(names))
+        self.settle()
+
+    @precondition(lambda self: self.world.running())
+    @rule(choice=st.integers(0, 3))
+    def finish(self, choice: int) -> None:
+        running = self.world.running()
+        self.end(running[choice % len(running)].stack[-1].change_id, None)
+
+    @precondition(lambda self: self.world.running())
+    @rule(choice=st.integers(0, 3), is_error=st.booleans())
+    def fail_by_chance(self, choice: int, is_error: bool) -> None:
+        """A flake or an error, never so often that it counts; red trees have no luck."""
+        running = self.world.running()
+        attempt = running[choice % len(running)]
+        state = AttemptState.ERROR if is_error else AttemptState.FAILED
+        limit = ERROR_RETRIES_MAX if is_error else self.world.retries_max
+        suffered = [
+            other
+            for other in self.world.attempts.values()
+            if other.item_id == attempt.item_id
+            and other.key == attempt.key
+            and other.state is state
+        ]
+        if len(suffered) < limit:
+            self.end(attempt.stack[-1].change_id, state)
+
+    def end(self, name: str, state: AttemptState | None) -> None:
+        try:
+            self.world.release(name, state)
+        except Crash:
+            self.world.restart()
+
+    @rule(number=st.integers(1, 30))
+    def cancel(self, number: int) -> None:
+        item = self.world.items.get(ItemId(number))
+        if item is None or item.state is not ItemState.QUEUED:
+            return
+        self.world.cancel(item.id)
+        self.serial.cancel(number)
+        self.settle()
+
+    @rule(path=files, word=words)
+    def land_around(self, path: str, word: str) -> None:
+        base = dict(self.world.main).get(path)
+        edit = Edit(path, base, word)
+        tree = lay(self.world.main, [edit])
+        # Landing a red tree is a user's right, but makes every verdict after it red as well.
+        if isinstance(tree, tuple) and self.world.verdict(tree):
+            self.world.land_around(edit)
+            self.serial.main = tree
+            self.settle()
+
+    @rule(width=st.integers(1, 4))
+    def resize(self, width: int) -> None:
+        self.world.max_speculative = width
+        self.settle()
+
+    @rule()
+    def pause_or_resume(self) -> None:
+        self.world.paused = not self.world.paused
+        self.settle()
+
+    @rule()
+    def restart(self) -> None:
+        before = self.world.testing()
+        self.world.restart()
+        if not self.world.paused:
+            assert self.world.testing() == before, "after a restart, other decisions"
+
+    @invariant()
+    def decides_like_the_serial_queue(self) -> None:
+        self.follow()
+        fates = {
+            int(item.id): item.reason.value if item.reason else item.state.value
+            for item in self.world.items.values()
+            if item.state is not ItemState.QUEUED
+        }
+        assert fates == self.serial.fates
+        assert self.world.main == self.serial.main
+
+    @invariant()
+    def never_idles(self) -> None:
+        """With items queued and no pause, at least the first is tested."""
+        if not self.world.paused and any(
+            item.state is ItemState.QUEUED for item in self.world.items.values()
+        ):
+            assert self.world.running()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        self.world.crash_after = None
+        self.world.paused = False
+        self.world.release_all()
+        self.decides_like_the_serial_queue()
+        assert not [i for i in self.world.items.values() if i.state is ItemState.QUEUED]
+
+
+def test_the_queue_equals_the_serial_reference() -> None:
+    """The final set of landed and ejected, and main's content, are the serial queue's."""
+    run_state_machine_as_test(
+        QueueMachine, settings=settings(max_examples=60, stateful_step_count=40)
+    )
+
+
+@pytest.mark.soak
+def test_the_queue_equals_the_serial_reference_for_long() -> None:
+    """The same, with many more examples."""
+    examples = 20_000 if os.environ.get("PATCHWORK_SOAK") == "1" else 2_000
+    run_state_machine_as_test(
+        QueueMachine, settings=settings(max_examples=examples, stateful_step_count=60)
+    )
+
+
+def scripted(crash_after: int | None) -> World:
+    """Twelve items of every kind, their tests ending in an order drawn from a fixed seed."""
+    world = World(max_speculative=3, retries_max=1, clashes=set(CLASHES), crash_after=crash_after)
+    world.change("c2", Edit("f", None, "bad"))
+    world.change("c3", Edit("g", None, "u"))
+    world.change("c4", Edit("h", None, "v"))
+    world.change("c5", Edit("g", None, "w"), after=["c2"])
+    world.change("c6", Edit("g", None, "w"))
+    world.change("c8", after=["c7"])
+    for number in range(12):
+        world.submit(f"c{number}")
+    chance = random.Random(1)
+    steps = 0
+    while True:
+        try:
+            world.settle()
+            while running := world.running():
+                steps += 1
+                assert steps < 500
+                world.release(chance.choice(running).stack[-1].change_id)
+            return world
+        except Crash:
+            world.restart()
+
+
+def test_a_crash_after_any_stored_step_changes_nothing() -> None:
+    """Killed after the first, the second, ... stored step, the queue comes to the same end."""
+    undisturbed = scripted(None)
+    assert set(undisturbed.states().values()) == {
+        "landed",
+        "test_failed",
+        "conflict",
+        "dependency",
+    }
+    for step in range(1, undisturbed.stored + 1):
+        world = scripted(step)
+        assert world.states() == undisturbed.states(), f"crashed after step {step}"
+        assert world.main == undisturbed.main

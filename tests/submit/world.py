@@ -1,0 +1,451 @@
+"""A small deterministic world for the submit queue: a repository in a dict, tests held by hand.
+
+`World` offers what the daemon's repository offers a runner, and carries plans out the way the
+runner does. A change writes lines to files; it fails its test where a tree holds the word
+``bad`` or both halves of a pair in ``clashes``. Every step that is stored is counted, so that a
+crash can be put after any of them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from pwfs.model.changes import Landing
+from pwfs.model.errors import DependencyNotLanded, StaleBase
+from pwfs.model.ids import AgentId, AttemptId, BlobHash, ChangeId, ItemId, Seq, TreeHash
+from pwfs.model.paths import RepoPath
+from pwfs.model.queue import (
+    Attempt,
+    AttemptState,
+    EjectReason,
+    ItemState,
+    Member,
+    QueueItem,
+    TestKey,
+)
+from pwfs.model.views import ConflictEvent, ConflictType
+from pwfs.submit import (
+    Action,
+    Compose,
+    Composition,
+    Eject,
+    Land,
+    Reuse,
+    Snapshot,
+    Start,
+    Stop,
+    check_actions,
+    plan,
+)
+from pwfs.submit.invariants import check_history, check_landing
+from pwfs.submit.snapshot import CompositionKey
+
+Tree = tuple[tuple[str, str], ...]
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+STEPS_MAX = 1_000
+
+
+class Crash(Exception):
+    """The daemon died right after storing a step."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Writes ``new`` where the writer saw ``base`` (None: no file)."""
+
+    path: str
+    base: str | None
+    new: str
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What the repository's ``candidate`` answers."""
+
+    root: TreeHash | None
+    conflicts: tuple[ConflictEvent, ...] = ()
+
+
+def root_of(tree: Tree) -> TreeHash:
+    return TreeHash(hashlib.sha256(repr(tree).encode()).hexdigest())
+
+
+def lay(tree: Tree, edits: Sequence[Edit]) -> Tree | str:
+    """Merges edits strictly; a conflict is answered with its path."""
+    files = dict(tree)
+    for edit in edits:
+        theirs = files.get(edit.path)
+        if theirs not in (edit.base, edit.new):
+            return edit.path
+        files[edit.path] = edit.new
+    return tuple(sorted(files.items()))
+
+
+@dataclass
+class World:
+    """See the module. ``candidates`` and nothing else is lost in a crash."""
+
+    max_speculative: int = 1
+    retries_max: int = 0
+    command: str = "make test"
+    environment_hash: str = "e" * 64
+    paused: bool = False
+    clashes: set[frozenset[str]] = field(default_factory=set)
+    changes: dict[ChangeId, tuple[Edit, ...]] = field(default_factory=dict)
+    dependencies: dict[ChangeId, tuple[ChangeId, ...]] = field(default_factory=dict)
+    items: dict[ItemId, QueueItem] = field(default_factory=dict)
+    attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
+    sources: dict[AttemptId, AttemptId] = field(default_factory=dict)
+    landings: list[Landing] = field(default_factory=list)
+    landed: set[ChangeId] = field(default_factory=set)
+    main: Tree = ()
+    trees: dict[TreeHash, Tree] = field(default_factory=dict)
+    mains: dict[Seq, Tree] = field(default_factory=lambda: {Seq(0): ()})
+    seq: int = 0
+    history: list[Action] = field(default_factory=list)
+    candidates: dict[CompositionKey, Composition] = field(default_factory=dict)
+    crash_after: int | None = None
+    stored: int = 0
+
+    def __post_init__(self) -> None:
+        self.trees[root_of(())] = ()
+
+    # What agents do
+
+    def change(self, name: str, *edits: Edit, after: Sequence[str] = ()) -> ChangeId:
+        """Writes a change; without edits it adds a file of its own name."""
+        change_id = ChangeId(name)
+        self.changes[change_id] = edits or (Edit(name, None, name),)
+        if after:
+            self.dependencies[change_id] = tuple(ChangeId(other) for other in after)
+        return change_id
+
+    def submit(self, *names: str, priority: int = 0) -> ItemId:
+        """Queues changes as one item; a name not written yet becomes a change of its own file."""
+        members = tuple(Member(ChangeId(name), 1) for name in names)
+        for member in members:
+            if member.change_id not in self.changes:
+                self.change(member.change_id)
+        queued = {
+            other.change_id
+            for item in self.items.values()
+            if item.state is ItemState.QUEUED
+            for other in item.members
+        }
+        for member in members:
+            needed = set(self.dependencies.get(member.change_id, ()))
+            missing = needed - queued - self.landed - {other.change_id for other in members}
+            if missing:
+                raise DependencyNotLanded(member.change_id, tuple(sorted(missing)))
+        item_id = ItemId(len(self.items) + 1)
+        self.items[item_id] = QueueItem(
+            item_id, members, ItemState.QUEUED, priority, AgentId("agent"), self.now()
+        )
+        return item_id
+
+    def cancel(self, item_id: ItemId) -> None:
+        self._finish_item(item_id, ItemState.CANCELLED)
+
+    def land_around(self, *edits: Edit, name: str = "") -> None:
+        """Lands a change around the queue."""
+        tree = lay(self.main, edits)
+        assert isinstance(tree, tuple)
+        self._append_landing(Member(ChangeId(name or f"direct-{self.seq + 1}"), 1), tree, None)
+
+    # What the queue's repository offers
+
+    def now(self) -> datetime:
+        return BEGIN + timedelta(seconds=self.seq)
+
+    def queue_snapshot(self) -> Snapshot:
+        queued = tuple(i for i in self.items.values() if i.state is ItemState.QUEUED)
+        ids = {item.id for item in queued}
+        changes = {member.change_id for item in queued for member in item.members}
+        dependencies = {c: self.dependencies[c] for c in sorted(changes) if c in self.dependencies}
+        needed = {other for others in dependencies.values() for other in others}
+        return Snapshot(
+            head_seq=self.head_seq(),
+            head_root=root_of(self.main),
+            items=queued,
+            attempts=tuple(
+                a
+                for a in self.attempts.values()
+                if a.item_id in ids or a.state is AttemptState.RUNNING
+            ),
+            dependencies=dependencies,
+            landed=frozenset(needed & self.landed),
+            command=self.command,
+            environment_hash=self.environment_hash,
+            paused=self.paused,
+            max_speculative=self.max_speculative,
+            retries_max=self.retries_max,
+        )
+
+    def head_seq(self) -> Seq:
+        return self.landings[-1].seq if self.landings else Seq(0)
+
+    def candidate(self, base_seq: Seq, members: Sequence[Member]) -> Composed:
+        tree = self.mains[base_seq]
+        for member in members:
+            merged = lay(tree, self.changes[member.change_id])
+            if isinstance(merged, str):
+                return Composed(None, (_conflict(merged, member),))
+            tree = merged
+        root = root_of(tree)
+        self.trees[root] = tree
+        return Composed(root)
+
+    def passed_attempt(self, key: TestKey) -> Attempt | None:
+        found = [
+            a for a in self.attempts.values() if a.key == key and a.state is AttemptState.PASSED
+        ]
+        return found[-1] if found else None
+
+    def start_attempt(
+        self, item: QueueItem, base_seq: Seq, stack: Sequence[Member], key: TestKey
+    ) -> Attempt:
+        attempt = Attempt(
+            id=AttemptId(len(self.attempts) + 1),
+            item_id=item.id,
+            base_seq=base_seq,
+            stack=tuple(stack),
+            key=key,
+            state=AttemptState.RUNNING,
+            started_at=self.now(),
+        )
+        self._store(attempt)
+        return attempt
+
+    def finish_attempt(
+        self,
+        attempt_id: AttemptId,
+        state: AttemptState,
+        exit_code: int | None,
+        output_hash: BlobHash | None,
+        detail: str,
+    ) -> Attempt:
+        attempt = self.attempts[attempt_id]
+        assert attempt.state is AttemptState.RUNNING, f"{attempt} ended already"
+        ended = replace(
+            attempt,
+            state=state,
+            ended_at=self.now(),
+            exit_code=exit_code,
+            output_hash=output_hash,
+            detail=detail,
+        )
+        self._store(ended)
+        return ended
+
+    def reuse_attempt(
+        self,
+        item: QueueItem,
+        base_seq: Seq,
+        stack: Sequence[Member],
+        key: TestKey,
+        source_attempt_id: AttemptId,
+    ) -> Attempt:
+        source = self.attempts[source_attempt_id]
+        assert source.state is AttemptState.PASSED
+        assert source.key == key
+        attempt = replace(
+            source,
+            id=AttemptId(len(self.attempts) + 1),
+            item_id=item.id,
+            base_seq=base_seq,
+            stack=tuple(stack),
+        )
+        self.sources[attempt.id] = source_attempt_id
+        self._store(attempt)
+        return attempt
+
+    def land_item(self, item_id: ItemId, attempt_id: AttemptId) -> list[Landing]:
+        item, attempt = self.items[item_id], self.attempts[attempt_id]
+        if attempt.base_seq != self.head_seq():
+            raise StaleBase(attempt.base_seq, self.head_seq())
+        assert item.state is ItemState.QUEUED
+        tree, made = self.main, []
+        for member in item.members:
+            merged = lay(tree, self.changes[member.change_id])
+            assert isinstance(merged, tuple)
+            tree = merged
+            made.append(self._append_landing(member, tree, attempt_id))
+        self._finish_item(item_id, ItemState.LANDED)
+        check_landing(attempt, made)
+        return made
+
+    def eject(self, item_id: ItemId, reason: EjectReason, detail: str) -> None:
+        self._finish_item(item_id, ItemState.EJECTED, reason, detail)
+
+    def recover_attempts(self) -> None:
+        for attempt in self.attempts.values():
+            if attempt.state is AttemptState.RUNNING:
+                self.attempts[attempt.id] = replace(attempt, state=AttemptState.STOPPED)
+
+    # What the runner does
+
+    def snapshot(self) -> Snapshot:
+        """A complete snapshot, with what was composed and what is known to have passed."""
+        bare = self.queue_snapshot()
+        keys = [bare.key(c.root) for c in self.candidates.values() if c.root is not None]
+        passed = {key: found.id for key in keys if (found := self.passed_attempt(key))}
+        return replace(bare, compositions=dict(self.candidates), passed=passed)
+
+    def settle(self) -> list[Action]:
+        """Plans and acts until nothing is left to do; every plan is checked, and made twice."""
+        done: list[Action] = []
+        for _ in range(STEPS_MAX):
+            snapshot = self.snapshot()
+            actions = plan(snapshot)
+            assert plan(self.snapshot()) == actions, "the same snapshot, another plan"
+            if not actions:
+                self.check()
+                return done
+            check_actions(snapshot, actions)
+            for action in actions:
+                done.append(action)
+                self.history.append(action)
+                self._act(action)
+        raise AssertionError(f"the queue does not come to rest: {done[-5:]}")
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Compose():
+                answer = self.candidate(action.base_seq, action.stack)
+                members = self.items[action.item_id].members
+                self.candidates[action.below, members] = Composition(
+                    action.base_seq, action.stack, action.below, answer.root, answer.conflicts
+                )
+            case Start():
+                item = self.items[action.item_id]
+                self.start_attempt(item, action.base_seq, action.stack, action.key)
+            case Reuse():
+                item = self.items[action.item_id]
+                source = action.source_attempt_id
+                self.reuse_attempt(item, action.base_seq, action.stack, action.key, source)
+            case Stop():
+                self.finish_attempt(action.attempt_id, AttemptState.STOPPED, None, None, action.why)
+            case Land():
+                self.land_item(action.item_id, action.attempt_id)
+            case Eject():
+                self.eject(action.item_id, action.reason, action.detail)
+        if not isinstance(action, Compose):
+            self.stored += 1
+            if self.stored == self.crash_after:
+                raise Crash
+
+    def restart(self) -> None:
+        """A new daemon on what was stored."""
+        self.candidates.clear()
+        self.recover_attempts()
+        self.settle()
+
+    def check(self) -> None:
+        """Everything that must hold when the queue rests."""
+        check_history(list(self.items.values()), list(self.attempts.values()), self.landings)
+        for attempt in self.running():
+            assert self.items[attempt.item_id].state is ItemState.QUEUED
+        for landing in self.landings:
+            if landing.verified:
+                assert self.verdict(self.trees[landing.root]), f"a red main at {landing.seq}"
+
+    # What a scenario looks at and decides
+
+    def running(self) -> list[Attempt]:
+        return [a for a in self.attempts.values() if a.state is AttemptState.RUNNING]
+
+    def testing(self) -> dict[str, str]:
+        """What each running test contains: the names of an item and of its stack."""
+        return {_names(self.items[a.item_id].members): _names(a.stack) for a in self.running()}
+
+    def release(
+        self, name: str, state: AttemptState | None = None, *, settle: bool = True
+    ) -> list[Action]:
+        """Lets the test of the item with that change end, by its tree's verdict unless told."""
+        attempt = next(a for a in self.running() if a.stack[-1].change_id == name)
+        if state is None:
+            is_green = self.verdict(self.trees[attempt.key.root])
+            state = AttemptState.PASSED if is_green else AttemptState.FAILED
+        code = {AttemptState.PASSED: 0, AttemptState.FAILED: 1}.get(state)
+        self.finish_attempt(attempt.id, state, code, None, "")
+        self.stored += 1
+        if self.stored == self.crash_after:
+            raise Crash
+        return self.settle() if settle else []
+
+    def release_all(self) -> None:
+        """Lets all tests end, oldest first, until none is left."""
+        self.settle()
+        while running := self.running():
+            self.release(running[0].stack[-1].change_id)
+
+    def verdict(self, tree: Tree) -> bool:
+        """Whether a tree passes."""
+        words = {new for _, new in tree}
+        return "bad" not in words and not any(clash <= words for clash in self.clashes)
+
+    def states(self) -> dict[str, str]:
+        """Where each item ended: its state, or why it was ejected."""
+        return {
+            _names(item.members): item.reason.value if item.reason else item.state.value
+            for item in self.items.values()
+        }
+
+    def landed_names(self) -> str:
+        return " ".join(landing.change_id for landing in self.landings)
+
+    def _finish_item(
+        self,
+        item_id: ItemId,
+        state: ItemState,
+        reason: EjectReason | None = None,
+        detail: str = "",
+    ) -> None:
+        item = self.items[item_id]
+        assert item.state is ItemState.QUEUED, f"{item} left already"
+        self.items[item_id] = replace(
+            item, state=state, finished_at=self.now(), reason=reason, detail=detail
+        )
+
+    def _append_landing(self, member: Member, tree: Tree, attempt_id: AttemptId | None) -> Landing:
+        self.seq += 1
+        landing = Landing(
+            seq=Seq(self.seq),
+            timestamp=self.now(),
+            change_id=member.change_id,
+            version=member.version,
+            agent_id=AgentId("agent"),
+            root=root_of(tree),
+            previous_seq=self.head_seq(),
+            verified=attempt_id is not None,
+            attempt_id=attempt_id,
+        )
+        self.landings.append(landing)
+        self.landed.add(member.change_id)
+        self.main = tree
+        self.trees[landing.root] = tree
+        self.mains[landing.seq] = tree
+        return landing
+
+    def _store(self, attempt: Attempt) -> None:
+        self.attempts[attempt.id] = attempt
+
+
+def _names(members: Sequence[Member]) -> str:
+    return " ".join(member.change_id for member in members)
+
+
+def _conflict(path: str, member: Member) -> ConflictEvent:
+    return ConflictEvent(
+        type=ConflictType.CONTENT,
+        path=RepoPath(path),
+        your_change=member.change_id,
+        your_version=member.version,
+        their_change=None,
+        conflicting_op=Seq(0),
+        base_content="",
+        your_content="",
+        their_content="",
+        conflict_markers="",
+    )
