@@ -7,7 +7,8 @@ from functools import lru_cache
 import msgspec
 
 from pwfs.model.changes import TestResult
-from pwfs.model.entries import FileEntry, Mode, parse_mode
+from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.errors import Corrupt
 from pwfs.model.ids import AgentId, BlobHash, ChangeId, Seq
 from pwfs.model.ops import NewOp, Op, OpType, Provenance
 from pwfs.model.paths import RepoPath
@@ -16,7 +17,7 @@ from pwfs.model.views import Overlay
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_MODES = {mode.text: mode for mode in Mode}
+_MODES: dict[str | None, Mode] = {mode.text: mode for mode in Mode}
 _TEXTS = {mode: mode.text for mode in Mode}
 _OP_TYPES = {op_type.value: op_type for op_type in OpType}
 _OP_TYPE_TEXTS = {op_type: op_type.value for op_type in OpType}
@@ -67,8 +68,9 @@ def encode_time(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=64)
 def decode_time(microseconds: int) -> datetime:
-    """Reads microseconds since 1970 as a time in UTC."""
+    """Reads microseconds since 1970 as a time in UTC. Kept: neighbouring rows share theirs."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -218,7 +220,18 @@ def decode_ops(rows: Sequence[OpRow]) -> list[Op]:
 
 
 def decode_op(row: OpRow) -> Op:
-    """Reads a row with `OP_COLUMNS`."""
+    """Reads a row with `OP_COLUMNS`.
+
+    Raises:
+        Corrupt: nothing that Patchwork wrote looks like this.
+    """
+    try:
+        return _decode_op(row)
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise Corrupt(what=f"Operation {row[0]} cannot be read: {error}") from error
+
+
+def _decode_op(row: OpRow) -> Op:
     (
         seq,
         timestamp,
@@ -234,31 +247,31 @@ def decode_op(row: OpRow) -> Op:
         text,
     ) = row
     metadata = _metadata_decoder.decode(text)
-    entry = None
-    if content_hash is not None and metadata.mode is not None and metadata.size is not None:
-        entry = FileEntry(BlobHash(content_hash), _MODES[metadata.mode], metadata.size)
+    # By position, and with a test before each call: a log is read by the ten thousand.
     new = NewOp(
-        op_type=_OP_TYPES[op_type],
-        path=RepoPath(path),
-        entry=entry,
-        old_path=None if old_path is None else RepoPath(old_path),
-        base=None if metadata.base is None else _entry(metadata.base),
-        base_seq=Seq(metadata.base_seq),
-        replaced=None if metadata.replaced is None else _entry(metadata.replaced),
-        directory_rename=_directories(metadata.directory_rename),
-        process=metadata.process,
-        recovered=metadata.recovered,
-        moved_from=None if metadata.moved_from is None else Seq(metadata.moved_from),
-        diff_hash=None if diff_hash is None else BlobHash(diff_hash),
+        _OP_TYPES[op_type],
+        RepoPath(path),
+        None
+        if content_hash is None
+        else FileEntry(BlobHash(content_hash), _MODES[metadata.mode], metadata.size or 0),
+        None if old_path is None else RepoPath(old_path),
+        None if metadata.base is None else _entry(metadata.base),
+        Seq(metadata.base_seq),
+        None if metadata.replaced is None else _entry(metadata.replaced),
+        None if metadata.directory_rename is None else _directories(*metadata.directory_rename),
+        metadata.process,
+        metadata.recovered,
+        None if metadata.moved_from is None else Seq(metadata.moved_from),
+        None if diff_hash is None else BlobHash(diff_hash),
     )
     return Op(
-        id=Seq(seq),
-        timestamp=decode_time(timestamp),
-        agent_id=AgentId(agent_id),
-        change_id=ChangeId(change_id),
-        version=version,
-        parent_seq=Seq(parent_seq),
-        new=new,
+        Seq(seq),
+        decode_time(timestamp),
+        AgentId(agent_id),
+        ChangeId(change_id),
+        version,
+        Seq(parent_seq),
+        new,
     )
 
 
@@ -291,8 +304,8 @@ def _entry_record(entry: FileEntry) -> EntryRecord:
 
 
 def _entry(record: EntryRecord) -> FileEntry:
-    return FileEntry(BlobHash(record.content_hash), parse_mode(record.mode), record.size)
+    return FileEntry(BlobHash(record.content_hash), _MODES[record.mode], record.size)
 
 
-def _directories(pair: tuple[str, str] | None) -> tuple[RepoPath, RepoPath] | None:
-    return None if pair is None else (RepoPath(pair[0]), RepoPath(pair[1]))
+def _directories(old: str, new: str) -> tuple[RepoPath, RepoPath]:
+    return RepoPath(old), RepoPath(new)
