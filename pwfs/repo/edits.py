@@ -235,14 +235,12 @@ class Edits(Landings):
         known_as = live.edited_path(path)
         if known_as == path or live.base_of(path) is None:
             return []
-        current = live.file(path)
         return [
             NewOp(
                 op_type=OpType.RENAME,
                 path=path,
-                entry=current,
+                entry=live.file(path),
                 old_path=known_as,
-                base=live.base_of(path),
                 base_seq=live.base_seq,
             )
         ]

@@ -95,8 +95,11 @@ class OverlayEdits:
         assert old is not None
         before = self.edits.pop(old, None)
         touched = {old, op.path}
-        if before is None:
-            origin: RepoPath | None = old
+        if op.new.base is None:
+            # Nothing below is moved by this: the file is the change's own, or main moved it.
+            origin: RepoPath | None = None
+        elif before is None:
+            origin = old
         elif before.origin is not None:
             origin = before.origin
         else:
@@ -124,7 +127,11 @@ class OverlayEdits:
                 moved_to=op.path,
             )
             touched.add(origin)
-        self.edits[op.path] = replace(_edit(op, op.path), origin=origin)
+        moved = replace(_edit(op, op.path), origin=origin)
+        if origin is None:
+            # A new file, put in the place of what stood below at the target.
+            moved = replace(moved, base=op.new.replaced, replaced=None)
+        self.edits[op.path] = moved
         if op.new.directory_rename is not None:
             source, target = op.new.directory_rename
             self.directory_moves = {
