@@ -6,15 +6,12 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from pwfs.model.errors import DaemonUnreachable
 from pwfs_cli.failures import ApiProblem
-from pwfs_cli.locate import find_root
-from pwfs_cli.session import session
 from pwfs_cli.starting import connect_or_start
 
-CHUNK_SIZE_BYTES = 65536
 Json = Any
 """What JSON holds: the answers are printed, not computed with."""
 
@@ -106,25 +103,6 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 raise DaemonUnreachable(reason=f"it ended ({error})") from error
         raise DaemonUnreachable(reason="it ended")
-
-
-def client() -> Client:
-    """Returns the client of the repository that the command works in.
-
-    Raises:
-        NotARepository: there is none.
-    """
-    return Client(find_root(session().directory))
-
-
-def part(text: str) -> str:
-    """Writes a name as one part of a path."""
-    return quote(text, safe="")
-
-
-def file_path(text: str) -> str:
-    """Writes a file's path, its slashes kept."""
-    return quote(text, safe="/")
 
 
 def _text(value: object) -> str:

@@ -49,6 +49,10 @@ def default_agent() -> str:
         return f"uid-{os.getuid()}"
 
 
+def _or_default_agent(value: str) -> str:
+    return value or default_agent()
+
+
 def _set_json(value: bool) -> bool:
     if value:
         session().is_json = True
@@ -64,7 +68,7 @@ Agent = Annotated[
         "--agent",
         metavar="NAME",
         help="Who acts. [default: $PATCHWORK_AGENT, else the user's name]",
-        default_factory=default_agent,
+        callback=_or_default_agent,
         show_default=False,
     ),
 ]

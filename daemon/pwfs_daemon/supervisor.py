@@ -96,7 +96,8 @@ async def _run_doors(
     stop: trio.Event,
 ) -> None:
     runner = Runner(repo, mount.mountpoint)
-    services = Services(repo, mount, runner, token=_token(repo))
+    http = f"http://{format_address(sockets.tcp)}"
+    services = Services(repo, mount, runner, token=_token(repo), http=http)
     application = create_application(services)
     async with trio.open_nursery() as workers, trio.open_nursery() as doors:
         for listener, transport in ((sockets.unix, Transport.UNIX), (sockets.tcp, Transport.TCP)):
@@ -107,7 +108,7 @@ async def _run_doors(
             pid=os.getpid(),
             repository=str(repo.root),
             socket=str(sockets.path),
-            http=f"http://{format_address(sockets.tcp)}",
+            http=http,
             mount=str(mount.mountpoint),
             device=await trio.to_thread.run_sync(device_of, mount.mountpoint),
             version=__version__,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pwfs_cli.client import client, part
+from pwfs_cli.api import client, part
 from pwfs_cli.output import count, moment, show, table
 from pwfs_cli.session import Json, default_agent
 
@@ -18,14 +18,8 @@ ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", show_default=False)]
 def create(
     title: Annotated[str, typer.Argument(metavar="TITLE", show_default=False)],
     author: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Whose it is. [default: $PATCHWORK_AGENT, else the user's name]",
-            default_factory=default_agent,
-            show_default=False,
-        ),
-    ],
+        str, typer.Option(metavar="NAME", help="Whose it is; like --agent.", show_default=False)
+    ] = "",
     target: Annotated[str, typer.Option(help="Where it is to land.")] = "main",
     depends_on: Annotated[
         list[str] | None,
@@ -38,7 +32,7 @@ def create(
         "changes",
         {
             "title": title,
-            "author": author,
+            "author": author or default_agent(),
             "target": target,
             "dependencies": _split(depends_on),
         },

@@ -12,7 +12,7 @@ import typer
 
 from pwfs.model.errors import NotARepository, PatchworkError
 from pwfs.model.exits import ExitCode
-from pwfs_cli.client import Client, client
+from pwfs_cli.api import client
 from pwfs_cli.failures import ApiProblem
 from pwfs_cli.locate import STATE_NAME, find_root
 from pwfs_cli.output import show
@@ -74,7 +74,7 @@ def _examine() -> Iterator[Finding]:
     yield Finding("repository", str(root))
     yield _permission(root)
     yield _room(root)
-    yield _daemon(Client(root))
+    yield _daemon()
 
 
 def _fusermount() -> Finding:
@@ -110,10 +110,10 @@ def _room(root: Path) -> Finding:
     return Finding("disk", found, "Free some room." if free < ROOM_BYTES_MIN else "")
 
 
-def _daemon(daemon: Client) -> Finding:
+def _daemon() -> Finding:
     """Starts it if it does not run: that shows the schema, the mount and the address at once."""
     try:
-        status = daemon.get("status")
+        status = client().get("status")
     except ApiProblem as problem:
         document = problem.document
         return Finding("daemon", str(document["detail"]), str(document.get("hint") or "See above."))

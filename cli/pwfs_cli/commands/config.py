@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pwfs_cli.client import client, part
+from pwfs_cli.api import client, part
 from pwfs_cli.output import show
 from pwfs_cli.session import Json
 

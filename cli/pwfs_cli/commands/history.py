@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pwfs_cli.client import CHUNK_SIZE_BYTES, client, file_path, part
+from pwfs_cli.api import CHUNK_SIZE_BYTES, client, file_path, part
 from pwfs_cli.commands.change import ChangeId
 from pwfs_cli.output import moment, show, show_json, table
 from pwfs_cli.session import Json

@@ -17,9 +17,9 @@ def initialize(
     """Make a directory a repository; its files, a git checkout's tracked ones, become main."""
     import msgspec
 
-    from pwfs.repo import Repository
+    from pwfs.repo.importing import init
 
-    report = Repository.init(Path(resolve(directory)), agent=agent)
+    report = init(Path(resolve(directory)), agent=agent)
     state_dir = Path(report.directory) / ".patchwork"
     show(msgspec.to_builtins(report), [f"Initialized patchwork repository in {state_dir}"])
     if json:

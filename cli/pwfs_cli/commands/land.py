@@ -1,19 +1,19 @@
 """`patchwork land`, `rebase` and `conflicts`: a change and main."""
 
-from pwfs_cli.client import client, part
+from pwfs_cli.api import client, part
 from pwfs_cli.commands.change import ChangeId
 from pwfs_cli.output import count, show
 from pwfs_cli.session import Agent, Json
 
 
-def land_change(change_id: ChangeId, agent: Agent, json: Json = False) -> None:
+def land_change(change_id: ChangeId, agent: Agent = "", json: Json = False) -> None:
     """Land a change directly, around the queue and its test."""
     landing = client().post(f"changes/{part(change_id)}/land", {"agent_id": agent})
     line = f"Landed {landing['change_id']} (version {landing['version']}) as #{landing['seq']}."
     show(landing, [line])
 
 
-def rebase_change(change_id: ChangeId, agent: Agent, json: Json = False) -> None:
+def rebase_change(change_id: ChangeId, agent: Agent = "", json: Json = False) -> None:
     """Replay a change on the head, as a new version."""
     version = client().post(f"changes/{part(change_id)}/rebase", {"agent_id": agent})
     line = f"Rebased {change_id} onto #{version['base_seq']} as version {version['number']}."

@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pwfs.model.exits import ExitCode
-from pwfs_cli.client import CHUNK_SIZE_BYTES, Client, client, part
+from pwfs_cli.api import CHUNK_SIZE_BYTES, client, part
 from pwfs_cli.output import moment, note, show, table
 from pwfs_cli.session import Agent, Json
+
+if TYPE_CHECKING:
+    from pwfs_cli.client import Client
 
 app = typer.Typer(help="Show and steer the submit queue.")
 
@@ -21,7 +24,7 @@ ENDS = "change_landed,item_ejected,item_cancelled"
 
 def submit(
     changes: Annotated[list[str], typer.Argument(metavar="CHANGE...", show_default=False)],
-    agent: Agent,
+    agent: Agent = "",
     priority: Annotated[int, typer.Option(metavar="N", help="Higher goes first.")] = 0,
     message: Annotated[
         str, typer.Option("--message", "-m", metavar="TEXT", help="For a version frozen now.")
@@ -102,7 +105,7 @@ def show_item(item: ItemRef, json: Json = False) -> None:
 
 
 @app.command("cancel")
-def cancel(item: ItemRef, agent: Agent, json: Json = False) -> None:
+def cancel(item: ItemRef, agent: Agent = "", json: Json = False) -> None:
     """Take an item out of the queue."""
     daemon = client()
     found = daemon.request("DELETE", f"queue/items/{_find(daemon, item)}", {"agent_id": agent})
@@ -157,7 +160,7 @@ def show_output(
             sys.stdout.buffer.flush()
 
 
-def _find(daemon: Client, ref: str) -> str:
+def _find(daemon: "Client", ref: str) -> str:
     """Finds an item's id: given itself, or the queued item of a change, or its latest one."""
     number = ref.removeprefix("#")
     if number.isascii() and number.isdigit():
@@ -166,7 +169,7 @@ def _find(daemon: Client, ref: str) -> str:
     return str(item[-1]["id"])
 
 
-def _await_end(daemon: Client, item_id: int, events: Iterator[Any]) -> Any:
+def _await_end(daemon: "Client", item_id: int, events: Iterator[Any]) -> Any:
     """Waits until an item is out of the queue."""
     place = f"queue/items/{part(str(item_id))}"
     while True:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pwfs_cli.client import client
+from pwfs_cli.api import client
 from pwfs_cli.output import show
 from pwfs_cli.session import Json
 
@@ -15,20 +15,15 @@ def show_status(json: Json = False) -> None:
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
-    for key, value in found.items():
-        name = key.replace("_", " ").capitalize()
-        if isinstance(value, dict):
-            parts = [f"{count} {kind}" for kind, count in value.items() if count]
-            yield f"{name}: {', '.join(parts) or 0}"
-        elif isinstance(value, list):
-            if value:
-                yield f"{name}:"
-                yield from (f"  {_item(item)}" for item in value)
-        else:
-            yield f"{name}: {'-' if value is None else value}"
-
-
-def _item(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(str(part) for part in value.values())
-    return str(value)
+    changes = found["changes"]
+    each = ", ".join(f"{count} {status}" for status, count in changes.items())
+    daemon = found["daemon"]
+    yield f"Repository: {found['root']}"
+    yield f"Head: #{found['head_seq']} (main at #{found['main_seq']})"
+    yield f"Changes: {sum(changes.values())}" + (f" ({each})" if each else "")
+    yield f"Views: {found['views']}"
+    yield f"Workspaces: {found['workspaces']}"
+    yield f"Queue: {found['queue_depth']}" + (" (paused)" if found["queue_paused"] else "")
+    yield f"Mount: {daemon['mount']}"
+    yield f"HTTP: {daemon['http']}"
+    yield f"Daemon: pid {daemon['pid']}, version {daemon['version']}"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pwfs_cli.client import client, part
+from pwfs_cli.api import client, part
 from pwfs_cli.commands.change import ChangeId
 from pwfs_cli.output import moment, show, table
 from pwfs_cli.session import Agent, Json
@@ -16,7 +16,7 @@ app = typer.Typer(help="Freeze a change's work as versions.", no_args_is_help=Tr
 def create(
     change_id: ChangeId,
     message: Annotated[str, typer.Argument(metavar="MESSAGE", show_default=False)],
-    agent: Agent,
+    agent: Agent = "",
     json: Json = False,
 ) -> None:
     """Freeze the current work as a new version of the change."""

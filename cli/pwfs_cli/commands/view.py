@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pwfs_cli.client import client, part
+from pwfs_cli.api import client, part
 from pwfs_cli.commands.workspace import Overlays, Policy, parse_overlay
 from pwfs_cli.output import show, table
 from pwfs_cli.session import Agent, Json

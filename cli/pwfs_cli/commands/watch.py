@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pwfs_cli.client import client
+from pwfs_cli.api import client
 from pwfs_cli.output import moment, show_json_line
 from pwfs_cli.session import Json
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pwfs_cli.client import client, part
+from pwfs_cli.api import client, part
 from pwfs_cli.commands.change import ChangeId
 from pwfs_cli.output import count, show, table
 from pwfs_cli.session import Agent, Json, resolve

@@ -3,15 +3,17 @@
 import logging
 import os
 import socket
+from typing import cast
 
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
+from hypercorn.typing import Framework
 from quart_trio import QuartTrio
 
 from pwfs_daemon.sockets import sever_connections
 from pwfs_daemon.web.services import Services
-from pwfs_daemon.web.transport import TaggedApplication, Transport
+from pwfs_daemon.web.transport import Application, TaggedApplication, Transport
 
 GRACE_S = 2.0
 KEEP_ALIVE_S = 60.0
@@ -34,6 +36,7 @@ async def serve_socket(
     config.bind = [f"fd://{os.dup(listener.fileno())}"]
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog.setLevel(logging.WARNING)
     config.graceful_timeout = GRACE_S
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.include_server_header = False
@@ -43,7 +46,7 @@ async def serve_socket(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cut_off, services.stopping, listener)
         await serve(
-            TaggedApplication(application, transport),  # type: ignore[arg-type]
+            cast(Framework, TaggedApplication(cast(Application, application), transport)),
             config,
             shutdown_trigger=services.stopping.wait,
             task_status=task_status,

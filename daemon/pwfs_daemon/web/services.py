@@ -40,12 +40,13 @@ class Services:
     """The repository, the mount and the runner, as the routes see them."""
 
     def __init__(
-        self, repo: Repository, mount: MountDoor, outputs: TestOutputs, *, token: str
+        self, repo: Repository, mount: MountDoor, outputs: TestOutputs, *, token: str, http: str
     ) -> None:
         self.repo = repo
         self.mount = mount
         self.outputs = outputs
         self.token = token
+        self.http = http
         self.stopping = trio.Event()
         """Set when the daemon ends: open streams end with it."""
 

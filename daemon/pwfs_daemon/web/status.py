@@ -4,6 +4,7 @@ import os
 
 from quart import Blueprint, Response
 
+from pwfs.repo.checking import fsck
 from pwfs.repo.json import to_json
 from pwfs_daemon import __version__
 from pwfs_daemon.web.answers import answer
@@ -22,6 +23,7 @@ async def get_status() -> Response:
         "pid": os.getpid(),
         "version": __version__,
         "mount": str(services().mount.mountpoint),
+        "http": services().http,
     }
     return answer({**found, "daemon": daemon})
 
@@ -37,4 +39,4 @@ async def get_head() -> Response:
 async def post_fsck() -> Response:
     """Recomputes what is derived and compares it with what is stored."""
     await services().captured()
-    return answer(repository().fsck())
+    return answer(fsck(repository()))

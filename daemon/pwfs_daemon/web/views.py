@@ -2,6 +2,7 @@
 
 import mimetypes
 
+import msgspec
 from quart import Blueprint, Response
 
 from pwfs.model.ids import AgentId, ChangeId, Seq, ViewId
@@ -33,7 +34,7 @@ class NewView(Body):
 
     id: str | None = None
     owner: str = "local"
-    base: NewBase = NewBase()
+    base: NewBase = msgspec.field(default_factory=NewBase)
     overlays: tuple[NewOverlay, ...] = ()
     conflict_policy: ConflictPolicy = ConflictPolicy.WARN
 

@@ -1,0 +1,5 @@
+"""What the tests of the command line start from."""
+
+from tests.support.fixtures import bare_project, project
+
+__all__ = ["bare_project", "project"]
