@@ -118,6 +118,7 @@ class Changes(Core):
         kept = {key: value for key, value in merged.items() if value is not None}
         with self.transaction():
             self.log.update_change(change.id, metadata=kept, updated_at=self.now())
+            self.changed(change.id)
             self.publish(EventType.CHANGE_UPDATED, change_id=change.id, metadata=kept)
         return self.change(change_id)
 
@@ -135,6 +136,7 @@ class Changes(Core):
                 raise DependencyCycle(changes=(change.id, *path))
         with self.transaction():
             self.log.update_change(change.id, dependencies=wanted, updated_at=self.now())
+            self.changed(change.id)
             self.views_moved()
             self.publish(EventType.CHANGE_UPDATED, change_id=change.id, dependencies=list(wanted))
         return self.change(change_id)
@@ -152,6 +154,7 @@ class Changes(Core):
         check_transition(change.id, change.status, status)
         with self.transaction():
             self.log.update_change(change.id, status=status, updated_at=self.now())
+            self.changed(change.id)
             self.views_moved()
             self.publish(
                 EventType.CHANGE_STATUS,
@@ -194,8 +197,10 @@ class Changes(Core):
         )
         with self.transaction():
             self.log.insert_version(change.id, version)
+            self.changed(change.id)
             self.log.update_change(change.id, current_version=version.number, updated_at=self.now())
-            self.replaced_draft(change.id)
+            self.changed(change.id)
+            self.views_moved()
             self.publish(
                 EventType.VERSION_CREATED,
                 change_id=change.id,
@@ -225,6 +230,7 @@ class Changes(Core):
             raise NothingToFreeze(change_id=change.id)
         with self.transaction():
             rows = self.log.append_ops(change.id, change.current_version + 1, who, ops, self.now())
+            self.replaced_draft(change.id)
             return self._insert_version(
                 change, tuple(row.id for row in rows), f"Rebased onto {head}", who
             )

@@ -27,6 +27,8 @@ from pwfs.views.overlay import OverlayEdits
 from pwfs.views.resolution import Renames
 from pwfs.views.trees import EMPTY_TREE
 
+CHANGES_KEPT_MAX = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class Movement:
@@ -54,6 +56,7 @@ class Core:
         self.config = load_config(layout.config)
         self.trees = TreeCache(log)
         self.merger = Merging(log, blobs)
+        self._changes: dict[ChangeId, Change] = {}
         self._drafts: dict[ChangeId, OverlayEdits] = {}
         self._versions: dict[tuple[ChangeId, int], OverlayEdits] = {}
         self._lives: dict[str, LiveView] = {}
@@ -108,6 +111,7 @@ class Core:
 
     def _forget_uncommitted(self) -> None:
         touched, self._touched = self._touched, _Touched({})
+        self._changes.clear()
         if touched.own_edits or touched.everything:
             self._drafts.clear()
             self._versions.clear()
@@ -212,10 +216,20 @@ class Core:
         Raises:
             NotFound: there is none of that id.
         """
+        known = self._changes.get(ChangeId(change_id))
+        if known is not None:
+            return known
         change = self.log.change(ChangeId(change_id))
         if change is None:
             raise NotFound(kind="change", id=change_id)
+        if len(self._changes) >= CHANGES_KEPT_MAX:
+            self._changes.clear()
+        self._changes[change.id] = change
         return change
+
+    def changed(self, change_id: ChangeId) -> None:
+        """Reads a change anew when it is asked for next; called by whoever wrote its record."""
+        self._changes.pop(change_id, None)
 
     def open_change(self, change_id: str) -> Change:
         """Finds a change that takes edits.
@@ -267,6 +281,6 @@ class Core:
         return rows
 
     def replaced_draft(self, change_id: ChangeId) -> None:
-        """Forgets a draft's folded edits, because a version took them or another replaced them."""
+        """Forgets a draft's folded edits, because a rebase replaced them."""
         self._drafts.pop(change_id, None)
         self.views_moved()

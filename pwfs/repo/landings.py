@@ -161,6 +161,7 @@ class Landings(Viewing):
         following = self.create_change(change.title, author=change.author)
         metadata = {**change.metadata, "follows": change.id}
         self.log.update_change(following.id, metadata=metadata, updated_at=self.now())
+        self.changed(following.id)
         following = self.change(following.id)
         for op in self.log.draft_ops(change.id, version):
             self.append(following, op.agent_id, [self._continued(op, change, version)])

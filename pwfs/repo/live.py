@@ -5,7 +5,7 @@ thread and none of them awaits, so what one call returns is a consistent state.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -330,13 +330,10 @@ class LiveView:
 
         ``paths`` are those whose edits are others now.
         """
-        old, new = self._position, self._locate()
-        if (old.root, old.base_seq, old.layers[:-1]) != (new.root, new.base_seq, new.layers[:-1]):
-            return self.moved()
-        if not new.layers or old.layers[-1].edits is not new.layers[-1].edits:
-            return self.moved()
-        self._position = new
-        replaced = self._shown.replace(new.layers[-1], paths, below=self._below)
+        *lower, own = self.layers
+        own = replace(own, revision=own.edits.revision)
+        self._position = replace(self._position, layers=(*lower, own))
+        replaced = self._shown.replace(own, paths, below=self._below)
         return self.rebuild() if replaced is None else replaced
 
     def _can_slide(self, old: Position, new: Position, moved: frozenset[RepoPath]) -> bool:

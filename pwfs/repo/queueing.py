@@ -375,6 +375,7 @@ class Queueing(Conflicts):
         )
         for member in item.members:
             self.log.set_test_result(member.change_id, member.version, result)
+            self.changed(member.change_id)
 
     def output_tail(self, attempt: Attempt) -> str:
         """The end of what a test printed, at most 64 KiB."""

@@ -58,6 +58,7 @@ class Composition:
         self.sides: dict[RepoPath, Side] = {}
         self.times: dict[RepoPath, datetime] = {}
         self.moved_from: dict[RepoPath, RepoPath] = {}
+        self._shown_elsewhere: dict[RepoPath, set[RepoPath]] = {}
         self._renames_since = renames_since
         self._layer_renames = Renames({}, {})
         self._below: Composition = self
@@ -87,7 +88,10 @@ class Composition:
         """
         if layer.edits.directory_moves:
             return None
-        stale = {shown for shown, edit in self.edit_at.items() if edit in paths} | paths
+        stale = set(paths)
+        for path in paths:
+            elsewhere = self._shown_elsewhere.get(path, set())
+            stale |= {shown for shown in elsewhere if self.edit_at.get(shown) == path}
         for path in stale:
             found = below.tree.get(path)
             if found is DIRECTORY or self.tree.get(path) is DIRECTORY:
@@ -96,6 +100,8 @@ class Composition:
                 self.tree.get(above) not in (None, DIRECTORY) for above in parents(path)
             ):
                 return None
+        for path in paths:
+            self._shown_elsewhere.pop(path, None)
         for path in stale:
             self.tree.remove(path)
             for known in (self.resolutions, self.edit_at, self.sides, self.times):
@@ -155,6 +161,8 @@ class Composition:
                 self.tree.set(path, shown)
         self.resolutions[path] = resolution
         self.edit_at[path] = edit.path
+        if path != edit.path:
+            self._shown_elsewhere.setdefault(edit.path, set()).add(path)
         self.sides[path] = _side(edit, layer)
         self.times[path] = edit.timestamp
 
