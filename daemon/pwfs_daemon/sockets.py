@@ -129,10 +129,12 @@ def sever_connections(listener: socket.socket) -> None:
     address = listener.getsockname()
     for link in list(Path("/proc/self/fd").iterdir()):
         try:
-            connection = socket.socket(fileno=os.dup(int(link.name)))
+            if not link.is_socket():
+                continue
+            duplicate = os.dup(int(link.name))
         except OSError:
             continue
-        with connection:
+        with socket.socket(fileno=duplicate) as connection:
             try:
                 is_listening = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
                 if not is_listening and connection.getsockname() == address:

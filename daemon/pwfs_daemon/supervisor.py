@@ -14,8 +14,8 @@ from pathlib import Path
 
 import structlog
 import trio
-from pwfs.fs.mount import Mount, default_mountpoint
 
+from pwfs.fs.mount import Mount, default_mountpoint
 from pwfs.model.errors import Corrupt, MountUnavailable, PatchworkError
 from pwfs.repo import Repository
 from pwfs.repo.config import Config
@@ -99,31 +99,31 @@ async def _run_doors(
     http = f"http://{format_address(sockets.tcp)}"
     services = Services(repo, mount, runner, token=_token(repo), http=http)
     application = create_application(services)
-    async with trio.open_nursery() as workers, trio.open_nursery() as doors:
+    # The workers' nursery is the inner one: cancelling it leaves the servers their grace.
+    async with trio.open_nursery() as doors:
         for listener, transport in ((sockets.unix, Transport.UNIX), (sockets.tcp, Transport.TCP)):
             await doors.start(partial(serve_socket, application, services, listener, transport))
-        workers.start_soon(runner.run)
-        workers.start_soon(watch_conflicts, repo)
-        whereabouts = Whereabouts(
-            pid=os.getpid(),
-            repository=str(repo.root),
-            socket=str(sockets.path),
-            http=http,
-            mount=str(mount.mountpoint),
-            device=await trio.to_thread.run_sync(device_of, mount.mountpoint),
-            version=__version__,
-        )
-        publish(repo.state_dir, whereabouts)
-        try:
-            log.info(
-                "ready", http=whereabouts.http, socket=whereabouts.socket, mount=whereabouts.mount
+        async with trio.open_nursery() as workers:
+            workers.start_soon(runner.run)
+            workers.start_soon(watch_conflicts, repo)
+            whereabouts = Whereabouts(
+                pid=os.getpid(),
+                repository=str(repo.root),
+                socket=str(sockets.path),
+                http=http,
+                mount=str(mount.mountpoint),
+                device=await trio.to_thread.run_sync(device_of, mount.mountpoint),
+                version=__version__,
             )
-            announce(whereabouts)
-            await stop.wait()
-        finally:
-            withdraw(repo.state_dir, whereabouts)
-        services.stopping.set()
-        workers.cancel_scope.cancel()
+            publish(repo.state_dir, whereabouts)
+            try:
+                log.info("ready", http=http, socket=str(sockets.path), mount=str(mount.mountpoint))
+                announce(whereabouts)
+                await stop.wait()
+            finally:
+                withdraw(repo.state_dir, whereabouts)
+            services.stopping.set()
+            workers.cancel_scope.cancel()
 
 
 @contextmanager

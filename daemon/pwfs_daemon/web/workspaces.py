@@ -1,12 +1,13 @@
 """``/api/workspaces``: the writable, mounted views."""
 
+import errno
 import os
 from pathlib import Path
 
 import trio
 from quart import Blueprint, Response
 
-from pwfs.model.errors import DirectoryNotEmpty, InvalidArgument, PatchworkError
+from pwfs.model.errors import DirectoryNotEmpty, InvalidArgument
 from pwfs.model.ids import AgentId, ChangeId, WorkspaceId
 from pwfs.model.views import ConflictPolicy, Overlay, Workspace
 from pwfs.repo.json import to_json
@@ -56,7 +57,12 @@ async def post_workspace() -> Response:
     try:
         await services().settled()
         await services().mount.attach(workspace)
-    except PatchworkError:
+    except OSError as error:
+        repo.destroy_workspace(workspace.id)
+        reason = f"{error.filename or body.directory}: {error.strerror}"
+        raise InvalidArgument(name="directory", reason=reason) from error
+    except BaseException:
+        # Also when the asker has gone: nobody would know of it.
         repo.destroy_workspace(workspace.id)
         raise
     return _answer(workspace, 201)
@@ -81,8 +87,9 @@ async def delete_workspace(workspace_id: str) -> Response:
     """Destroys a workspace; what was written in it stays with its change."""
     repo = repository()
     workspace = repo.workspace(WorkspaceId(workspace_id))
-    await services().captured()
+    # Detached first: what is captured then is all that came through the directory.
     await services().mount.detach(workspace)
+    await services().captured()
     repo.destroy_workspace(workspace.id)
     await services().settled()
     return no_content()
@@ -128,7 +135,9 @@ def _check_directory(text: str) -> None:
         elif os.path.lexists(directory):
             raise InvalidArgument(name="directory", reason=f"{text} is not a directory")
     except OSError as error:
-        raise InvalidArgument(name="directory", reason=f"{text}: {error.strerror}") from error
+        # A dead mount is in nobody's way: attaching clears it.
+        if error.errno != errno.ENOTCONN:
+            raise InvalidArgument(name="directory", reason=f"{text}: {error.strerror}") from error
 
 
 def _answer(workspace: Workspace, status: int = 200) -> Response:
