@@ -1,0 +1,110 @@
+"""Puts a workspace where the user asked for it: a bind mount, or a symbolic link without root.
+
+These calls walk into our own mount, so they run in threads while the event loop answers.
+"""
+
+import ctypes
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from pwfs.model.errors import DirectoryNotEmpty
+
+_MS_BIND = 4096
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def attach(source: Path, directory: Path) -> None:
+    """Makes ``directory`` show ``source``.
+
+    Raises:
+        DirectoryNotEmpty: something is in it already.
+    """
+    clear_dead(directory)
+    if os.geteuid() == 0:
+        directory.mkdir(parents=True, exist_ok=True)
+        if _shows(directory, source):
+            return
+        _check_empty(directory)
+        _call("mount", os.fsencode(source), os.fsencode(directory), None, _MS_BIND, None)
+        return
+    if directory.is_symlink():
+        if Path(os.readlink(directory)) == source:
+            return
+        raise DirectoryNotEmpty(directory=str(directory))
+    if directory.exists():
+        _check_empty(directory)
+        directory.rmdir()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.symlink_to(source)
+
+
+def detach(directory: Path) -> None:
+    """Undoes `attach`, also when programs still use the directory."""
+    if directory.is_symlink():
+        directory.unlink()
+    elif os.geteuid() == 0:
+        unmount(directory)
+
+
+def unmount(directory: Path) -> None:
+    """Takes away a mount, if there is one, at once for new users and later for those there are."""
+    if os.geteuid() == 0:
+        try:
+            _call("umount2", os.fsencode(directory), _MNT_DETACH | _UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
+        return
+    fusermount = shutil.which("fusermount3")
+    if fusermount is not None:
+        subprocess.run(
+            [fusermount, "-u", "-z", "-q", os.fspath(directory)], check=False, capture_output=True
+        )
+
+
+def clear_dead(directory: Path) -> None:
+    """Takes away the mount of a daemon that died, if there is one."""
+    for _ in range(16):
+        try:
+            os.stat(directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTCONN, errno.EIO, errno.ECONNABORTED):
+                return
+            unmount(directory)
+        else:
+            return
+
+
+def is_mount(directory: Path) -> bool:
+    """Whether something is mounted there, without asking the mount."""
+    wanted = os.fspath(directory)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        return any(_unescaped(line.split(" ", 5)[4]) == wanted for line in table)
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
+def _shows(directory: Path, source: Path) -> bool:
+    if not is_mount(directory):
+        return False
+    return os.path.samestat(os.stat(directory), os.stat(source))
+
+
+def _check_empty(directory: Path) -> None:
+    with os.scandir(directory) as entries:
+        if next(entries, None) is not None:
+            raise DirectoryNotEmpty(directory=str(directory))
+
+
+def _call(function: str, *args: bytes | int | None) -> None:
+    ctypes.set_errno(0)
+    if getattr(_libc, function)(*args) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), function)

@@ -1,0 +1,144 @@
+"""Attributes: what ``stat`` shows, and what a workspace keeps of it beside the log.
+
+Mode bits other than the executable one, owners, times and extended attributes are the
+workspace's; they are stored as one row per path that has any. Rows are written at once where
+losing them would matter (permissions, extended attributes), else within about a second.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+from pyfuse3 import EntryAttributes
+
+from pwfs.model.entries import Mode
+from pwfs.model.ids import WorkspaceId
+from pwfs.model.paths import RepoPath, is_under
+from pwfs.store.protocols import LogStore
+
+CACHE_S = 86_400
+"""How long the kernel keeps names and attributes; exact invalidation ends it earlier."""
+
+BLOCK_BYTES = 512
+PERMISSIONS = 0o7777
+
+
+class Attrs(msgspec.Struct, array_like=True):
+    """One path's row. Times and the inode number hold for ``content`` only."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    content: str | None = None
+    ino: int | None = None
+    mtime_ns: int | None = None
+    ctime_ns: int | None = None
+    atime_ns: int | None = None
+    xattrs: dict[bytes, bytes] | None = None
+    shadowed: bool = False
+    """Whether the file in scratch stands before the one in the log (it is above max-blob-mb)."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Attrs).decode
+
+
+class AttrTable:
+    """A workspace's rows, all in memory, written behind."""
+
+    def __init__(self, log: LogStore, workspace_id: WorkspaceId) -> None:
+        self._log = log
+        self._workspace_id = workspace_id
+        self._rows = {path: _decode(row) for path, row in log.attr_rows(workspace_id).items()}
+        self._unsaved: set[RepoPath] = set()
+
+    def get(self, path: RepoPath) -> Attrs | None:
+        """Finds a path's row."""
+        return self._rows.get(path)
+
+    def put(self, path: RepoPath, attrs: Attrs) -> None:
+        """Sets a path's row, to be saved soon; also after changing it in place."""
+        self._rows[path] = attrs
+        self._unsaved.add(path)
+
+    def remove(self, path: RepoPath) -> None:
+        """Removes a path's row, if there is one."""
+        if self._rows.pop(path, None) is not None:
+            self._unsaved.add(path)
+
+    def move_below(self, old: RepoPath, new: RepoPath) -> None:
+        """Moves the rows of a directory and all below it."""
+        for path in [p for p in self._rows if p == new or is_under(p, new)]:
+            self.remove(path)
+        for path in [p for p in self._rows if p == old or is_under(p, old)]:
+            row = self._rows[path]
+            self.remove(path)
+            self.put(RepoPath(new + path[len(old) :]), row)
+
+    def save(self) -> None:
+        """Writes what is not written yet, in one transaction."""
+        if not self._unsaved:
+            return
+        unsaved, self._unsaved = self._unsaved, set()
+        with self._log.transaction():
+            self._log.put_attrs(
+                self._workspace_id,
+                {path: _encode(self._rows[path]) for path in unsaved if path in self._rows},
+            )
+            for path in unsaved:
+                if path not in self._rows:
+                    self._log.delete_attr(self._workspace_id, path)
+
+    def __iter__(self) -> Iterator[RepoPath]:
+        return iter(self._rows)
+
+
+def permissions(mode: Mode, kept: int | None) -> int:
+    """The permission bits of a file: the kept ones, as far as the versioned bit allows."""
+    is_executable = mode is Mode.EXECUTABLE
+    if kept is None:
+        return 0o755 if is_executable else 0o644
+    if bool(kept & 0o100) == is_executable:
+        return kept
+    return kept | (kept & 0o444) >> 2 | 0o100 if is_executable else kept & ~0o111
+
+
+def versioned_mode(bits: int) -> Mode:
+    """What of permission bits the log keeps."""
+    return Mode.EXECUTABLE if bits & 0o100 else Mode.FILE
+
+
+def negative() -> EntryAttributes:
+    """The answer that lets the kernel remember that a name does not exist."""
+    attributes = EntryAttributes()
+    attributes.st_ino = 0
+    attributes.entry_timeout = CACHE_S
+    return attributes
+
+
+def entry_attributes(
+    ino: int,
+    mode: int,
+    *,
+    links: int,
+    uid: int,
+    gid: int,
+    size: int,
+    atime_ns: int,
+    mtime_ns: int,
+    ctime_ns: int,
+) -> EntryAttributes:
+    """Fills pyfuse3's structure."""
+    attributes = EntryAttributes()
+    attributes.st_ino = ino
+    attributes.entry_timeout = CACHE_S
+    attributes.attr_timeout = CACHE_S
+    attributes.st_mode = mode
+    attributes.st_nlink = links
+    attributes.st_uid = uid
+    attributes.st_gid = gid
+    attributes.st_size = size
+    attributes.st_blocks = -(-size // BLOCK_BYTES)
+    attributes.st_atime_ns = atime_ns
+    attributes.st_mtime_ns = mtime_ns
+    attributes.st_ctime_ns = ctime_ns
+    return attributes

@@ -1,0 +1,92 @@
+"""Where the bytes of an open file are: a blob, a private working file, or a file in scratch."""
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from pwfs.fs.errors import refusal
+from pwfs.fs.nodes import Node
+from pwfs.model.ops import Provenance
+from pwfs.repo.live import Seen
+
+
+@dataclass(slots=True)
+class Handle:
+    """An open file: the node, the flags of ``open``, and who opened it."""
+
+    node: Node
+    flags: int
+    pid: int
+    uid: int
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it was opened for writing."""
+        return self.flags & os.O_ACCMODE != os.O_RDONLY
+
+
+@dataclass(slots=True)
+class Content:
+    """The descriptor behind a node, shared by all its handles.
+
+    A blob's bytes never change, so ``working`` (the private file's name) is None for one; the
+    first write makes a private copy. ``is_dirty`` says that something in it is not logged yet,
+    ``is_sealed`` that the working file may be a blob already, so that it must not be written any
+    more. ``busy`` is set while a thread copies or hashes: nobody else may write then.
+    """
+
+    fd: int
+    working: Path | None = None
+    is_scratch: bool = False
+    is_dirty: bool = False
+    is_sealed: bool = False
+    written_at: float = 0.0
+    seen: Seen | None = None
+    writer: tuple[int, int] = (0, 0)
+    busy: trio.Event | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether bytes may be written straight into it."""
+        return self.is_scratch or (self.working is not None and not self.is_sealed)
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return os.fstat(self.fd).st_size
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        os.close(self.fd)
+
+
+def write_all(fd: int, data: bytes, offset: int) -> int:
+    """Writes all of the data; raises OSError when not even a part fits any more."""
+    written = os.pwrite(fd, data, offset)
+    total = written
+    while total < len(data):
+        written = os.pwrite(fd, memoryview(data)[total:], offset + total)
+        if written == 0:
+            raise refusal(errno.EIO)
+        total += written
+    return total
+
+
+def provenance(pid: int, uid: int) -> Provenance | None:
+    """Names the process behind a request, as far as it can still be known."""
+    if pid <= 0:
+        return None
+    try:
+        fd = os.open(f"/proc/{pid}/comm", os.O_RDONLY)
+    except OSError:
+        return Provenance(pid=pid, command="", uid=uid)
+    try:
+        command = os.read(fd, 64)
+    except OSError:
+        command = b""
+    finally:
+        os.close(fd)
+    return Provenance(pid=pid, command=command.rstrip(b"\n").decode("utf-8", "replace"), uid=uid)

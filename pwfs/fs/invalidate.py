@@ -1,0 +1,126 @@
+"""Tells the kernel which names and attributes changed, from a thread of its own.
+
+A notification may block until a request for the same directory is answered, so it must never
+come from the thread that answers. The state has changed before a notification is queued.
+"""
+
+import contextlib
+import errno
+import os
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import pyfuse3
+import structlog
+import trio
+
+_log = structlog.get_logger(__name__)
+_INC_EPOCH = struct.pack("IiQ", 16, 8, 0)
+"""FUSE_NOTIFY_INC_EPOCH: every cached name is looked up again when it is next used."""
+NAMES_MAX = 20_000
+
+_Item = tuple[int, bytes | None]
+_QUIET = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY})
+_CLOSED = frozenset({errno.ENODEV, errno.ENOTCONN, errno.EBADF, errno.ECONNABORTED})
+
+
+class Invalidator:
+    """The queue of notifications and the thread that sends them."""
+
+    def __init__(self, fuse_fd: int) -> None:
+        self._fuse_fd = fuse_fd
+        self._epochs = True
+        self._condition = threading.Condition()
+        self._queue: deque[_Item | Callable[[], None]] = deque()
+        self._queued: set[_Item] = set()
+        self._busy = False
+        self._closing = False
+        self.queued_names = 0
+        """How many names were ever queued: callers compare it before and after."""
+        self._thread = threading.Thread(target=self._run, name="fuse-invalidate", daemon=True)
+        self._thread.start()
+
+    def entry(self, directory_ino: int, name: str) -> None:
+        """Queues a name that leads elsewhere now (or nowhere, or somewhere at last)."""
+        self.queued_names += 1
+        if len(self._queued) >= NAMES_MAX and self._epochs:
+            self.bump()
+            return
+        self._put((directory_ino, name.encode()))
+
+    def attributes(self, ino: int) -> None:
+        """Queues an inode whose attributes changed."""
+        self._put((ino, None))
+
+    def _put(self, item: _Item) -> None:
+        with self._condition:
+            if item not in self._queued:
+                self._queued.add(item)
+                self._queue.append(item)
+                self._condition.notify()
+
+    def bump(self) -> None:
+        """Makes the kernel ask for every name anew; never blocks, so handlers may call it."""
+        if not self._epochs:
+            return
+        try:
+            os.write(self._fuse_fd, _INC_EPOCH)
+        except OSError as error:
+            if error.errno in _CLOSED:
+                return
+            self._epochs = False
+
+    async def drain(self) -> None:
+        """Returns when all that is queued now has reached the kernel."""
+        with self._condition:
+            if self._closing or (not self._queue and not self._busy):
+                return
+            done = trio.Event()
+            token = trio.lowlevel.current_trio_token()
+
+            def tell() -> None:
+                with contextlib.suppress(trio.RunFinishedError):
+                    token.run_sync_soon(done.set)
+
+            self._queue.append(tell)
+            self._condition.notify()
+        await done.wait()
+
+    def close(self) -> None:
+        """Lets the thread end; whoever waits in `drain` is released."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._busy = False
+                while not self._queue and not self._closing:
+                    self._condition.wait()
+                if not self._queue:
+                    return
+                item = self._queue.popleft()
+                self._busy = True
+                if isinstance(item, tuple):
+                    self._queued.discard(item)
+            if not isinstance(item, tuple):
+                item()
+            elif not self._closing:
+                self._send(item)
+
+    def _send(self, item: _Item) -> None:
+        ino, name = item
+        try:
+            if name is None:
+                pyfuse3.invalidate_inode(ino, attr_only=True)
+            else:
+                pyfuse3.invalidate_entry(ino, name)
+        except OSError as error:
+            if error.errno in _CLOSED:
+                self._closing = True
+            elif error.errno not in _QUIET:
+                _log.warning("invalidation failed", ino=ino, error=str(error))

@@ -1,0 +1,287 @@
+"""A live view as a read-only directory: main, a moment of main, a stored view."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from pyfuse3 import EntryAttributes, RequestContext
+
+from pwfs.fs.attributes import entry_attributes, permissions
+from pwfs.fs.content import Content
+from pwfs.fs.errors import refusal
+from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
+from pwfs.fs.spaces import Space
+from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.paths import RepoPath
+from pwfs.repo.live import LiveView
+from pwfs.store.protocols import BlobStore
+from pwfs.views.editor import DIRECTORY, PENDING, Found
+
+DIRECTORY_MODE = 0o755
+
+
+class LiveSpace(Space):
+    """What a `LiveView` shows, with nodes that follow it."""
+
+    def __init__(self, id_: str, table: NodeTable, live: LiveView, blobs: BlobStore) -> None:
+        super().__init__(id_, table)
+        self.live = live
+        self.blobs = blobs
+        self.uid = os.getuid()
+        self.gid = os.getgid()
+        self._changed_ns: dict[RepoPath, int] = {}
+
+    # What the view has; a throw-away workspace hides some of it
+
+    def view_get(self, path: RepoPath) -> Found | None:
+        """What the view has at a path."""
+        return self.live.get(path)
+
+    def view_list(self, path: RepoPath) -> Mapping[str, Found]:
+        """What the view has in a directory."""
+        return self.live.list(path) or {}
+
+    # Looking
+
+    def child(self, directory: Node, name: str) -> Node | None:
+        assert directory.children is not None
+        node = directory.children.get(name)
+        if node is not None or not directory.is_attached:
+            return node
+        path = directory.path_of(name)
+        return self.adopt(directory, name, path, self.view_get(path))
+
+    def child_hinted(self, directory: Node, name: str, hint: object) -> Node | None:
+        assert directory.children is not None
+        node = directory.children.get(name)
+        if node is not None:
+            return node
+        found = hint if isinstance(hint, FileEntry) or hint in (DIRECTORY, PENDING) else None
+        return self.adopt(directory, name, directory.path_of(name), found)  # type: ignore[arg-type]
+
+    def scan(self, directory: Node) -> Mapping[str, object]:
+        return dict(self.view_list(directory.path)) if directory.is_attached else {}
+
+    def adopt(self, directory: Node, name: str, path: RepoPath, found: Found | None) -> Node | None:
+        """Makes the node of what the view has at a path."""
+        if found is None:
+            return None
+        if found is DIRECTORY:
+            return self.enter(directory, name, Kind.DIRECTORY, inode_number(self.id, path, "/"))
+        entry = found if isinstance(found, FileEntry) else self.live.settle(path).entry
+        ino = self.inode_of(path, entry)
+        known = self.table.peek(ino)
+        if known is not None and self._may_return(known, directory, name, entry):
+            known.stale = None
+            known.attach(directory, name)
+            return known
+        kind = Kind.LINK if entry.mode is Mode.SYMLINK else Kind.FILE
+        node = self.enter(directory, name, kind, ino)
+        node.entry = entry
+        return node
+
+    def _may_return(self, node: Node, directory: Node, name: str, entry: FileEntry) -> bool:
+        """Whether a file that was replaced is what the view shows again."""
+        return (
+            node.space is self
+            and node.entry == entry
+            and not node.link_count
+            and (node.content is None or not node.content.is_dirty)
+            and (directory, name) in (node.stale or ())
+        )
+
+    def inode_of(self, path: RepoPath, entry: FileEntry) -> int:
+        """A file's number: another one for other content, so that no cache mixes the two."""
+        return inode_number(self.id, path, entry.content_hash, entry.mode.text)
+
+    def enter(self, directory: Node, name: str, kind: Kind, ino: int) -> Node:
+        """Puts a new node into the table and the tree."""
+        node = Node(self, kind, None, name)
+        self.table.add(node, ino)
+        node.attach(directory, name)
+        return node
+
+    def exists(self, directory: Node) -> bool:
+        """Whether a known directory is still there."""
+        return self.view_get(directory.path) is DIRECTORY
+
+    # Attributes
+
+    def times(self, directory: Node) -> Mapping[str, int] | None:
+        return self.live.mtimes_ns(directory.path) if directory.is_attached else None
+
+    def attributes(self, node: Node, times: Mapping[str, int] | None = None) -> EntryAttributes:
+        if node.kind is Kind.DIRECTORY:
+            return self.directory_attributes(node)
+        entry = node.entry
+        assert entry is not None
+        mtime_ns = self.mtime_of(node, times)
+        link = node.kind is Kind.LINK
+        return entry_attributes(
+            node.ino,
+            stat.S_IFLNK | 0o777 if link else stat.S_IFREG | permissions(entry.mode, None),
+            links=node.link_count,
+            uid=self.uid,
+            gid=self.gid,
+            size=entry.size,
+            atime_ns=mtime_ns,
+            mtime_ns=mtime_ns,
+            ctime_ns=mtime_ns,
+        )
+
+    def directory_attributes(self, node: Node) -> EntryAttributes:
+        """What ``stat`` shows of a directory."""
+        mtime_ns = self.directory_mtime(node)
+        return entry_attributes(
+            node.ino,
+            stat.S_IFDIR | DIRECTORY_MODE,
+            links=self.directory_links(node),
+            uid=self.uid,
+            gid=self.gid,
+            size=0,
+            atime_ns=mtime_ns,
+            mtime_ns=mtime_ns,
+            ctime_ns=mtime_ns,
+        )
+
+    def mtime_of(self, node: Node, times: Mapping[str, int] | None) -> int:
+        """When the log last changed a file."""
+        if times is not None:
+            known = times.get(node.name)
+            return self.live.begun_ns if known is None else known
+        if not node.is_attached:
+            return self.live.begun_ns
+        return self.live.mtime_ns(node.path)
+
+    def directory_mtime(self, node: Node) -> int:
+        """When a name in a directory last changed, at the earliest when this mount began."""
+        if not node.is_attached:
+            return self.started_ns
+        return self._changed_ns.get(node.path, self.started_ns)
+
+    def directory_links(self, node: Node) -> int:
+        """Two, and one for each directory inside."""
+        if not node.is_attached:
+            return 0
+        if node.subdirectories is None or node.subdirectories[0] != node.version:
+            node.subdirectories = (node.version, self.count_subdirectories(node))
+        return 2 + node.subdirectories[1]
+
+    def count_subdirectories(self, node: Node) -> int:
+        """How many directories are in one."""
+        return sum(1 for found in self.view_list(node.path).values() if found is DIRECTORY)
+
+    # Reading
+
+    async def readlink(self, node: Node) -> bytes:
+        if node.kind is not Kind.LINK or node.entry is None:
+            raise refusal(errno.EINVAL)
+        return self.blobs.get(node.entry.content_hash)
+
+    async def open(self, node: Node, flags: int, ctx: RequestContext) -> None:
+        if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
+            raise refusal(errno.EROFS)
+        self.check_shown(node)
+
+    def check_shown(self, node: Node) -> None:
+        """Refuses to open what the view's policy forbids to show."""
+        if node.is_attached and self.live.is_manual_conflict(node.path):
+            raise refusal(errno.EIO)
+
+    async def read(self, node: Node, offset: int, size: int) -> bytes:
+        content = node.content or self.open_content(node)
+        return os.pread(content.fd, size, offset)
+
+    def open_content(self, node: Node) -> Content:
+        """Opens the blob behind a file; EIO when it is missing or of another size."""
+        assert node.entry is not None
+        fd = self.blobs.open(node.entry.content_hash)
+        content = Content(fd)
+        if content.size != node.entry.size:
+            content.close()
+            raise refusal(errno.EIO)
+        node.content = content
+        return content
+
+    async def release(self, handle: object) -> None:
+        node = handle.node  # type: ignore[attr-defined]
+        if node.handles == 0 and node.content is not None:
+            node.content.close()
+            node.content = None
+
+    def getxattr(self, node: Node, name: bytes) -> bytes:
+        raise refusal(errno.ENODATA)
+
+    def listxattr(self, node: Node) -> Iterable[bytes]:
+        return ()
+
+    # Following the view
+
+    def moved(self, paths: Iterable[RepoPath]) -> None:
+        """Follows the view where it shows something else now. The state is new already."""
+        for path in paths:
+            self.reconcile(path)
+
+    def reconcile(self, path: RepoPath) -> None:
+        """Brings the known nodes along a path in line with the view."""
+        node = self.root
+        *above, last = path.split("/")
+        for name in above:
+            assert node.children is not None
+            child = node.children.get(name)
+            if child is None or child.kind is not Kind.DIRECTORY:
+                self._name_moved(node, name)
+                return
+            node = child
+        self._name_moved(node, last)
+        while node is not self.root and not self.exists(node):
+            parent, name = node.parent, node.name
+            if parent is None:
+                return
+            self._name_moved(parent, name)
+            node = parent
+
+    def _name_moved(self, directory: Node, name: str) -> None:
+        assert directory.children is not None
+        known = directory.children.get(name)
+        if known is not None:
+            if self.is_current(known, directory, name):
+                if self.invalidator is not None and known.lookups:
+                    self.invalidator.attributes(known.ino)
+                return
+            if known.fresh or (known.content is not None and known.content.is_dirty):
+                return
+            self.supersede(known, directory, name)
+        self.touch(directory)
+        if self.invalidator is not None and (directory.lookups or directory is self.root):
+            self.invalidator.entry(directory.ino, name)
+            self.invalidator.attributes(directory.ino)
+
+    def is_current(self, node: Node, directory: Node, name: str) -> bool:
+        """Whether a known node is what the view shows under its name."""
+        found = self.view_get(directory.path_of(name))
+        if node.kind is Kind.DIRECTORY:
+            return found is DIRECTORY
+        return found == node.entry
+
+    def supersede(self, node: Node, directory: Node, name: str) -> None:
+        """Takes a name from a node for what the view shows there now; handles keep the old."""
+        node.detach(directory, name)
+        if node.kind is not Kind.DIRECTORY:
+            node.stale = [*(node.stale or ()), (directory, name)]
+        self.table.drop_unused(node)
+
+    def touch(self, directory: Node) -> None:
+        """Notes that a directory's names changed."""
+        directory.version += 1
+        if directory.is_attached:
+            self._changed_ns[directory.path] = time.time_ns()
+
+
+def live_space_opener(
+    table: NodeTable, blobs: BlobStore, live: Callable[[str], LiveView]
+) -> Callable[[str], LiveSpace]:
+    """Gives the function that opens read-only spaces by the repository's ids."""
+    return lambda id_: LiveSpace(id_, table, live(id_), blobs)

@@ -1,0 +1,361 @@
+"""The mount's life: made, served, brought to an end; and how it follows the repository.
+
+Order at the end: programs lose their way in first, then what they left open is captured, then the
+session closes. The event loop answers requests until the session closes, because each of these
+steps may need it to.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyfuse3
+import structlog
+import trio
+
+from pwfs.fs import attach as attaching
+from pwfs.fs.capture import Capturer
+from pwfs.fs.invalidate import Invalidator
+from pwfs.fs.live import LiveSpace
+from pwfs.fs.nodes import NodeTable
+from pwfs.fs.operations import MountOperations
+from pwfs.fs.spaces import Collection, Space
+from pwfs.fs.throwaway import ThrowawaySpace
+from pwfs.fs.workspace import WorkspaceSpace
+from pwfs.model.errors import MountUnavailable, NotFound, PatchworkError
+from pwfs.model.events import EventType
+from pwfs.model.views import Workspace
+from pwfs.repo import Repository
+from pwfs.repo.core import Movement
+
+_log = structlog.get_logger(__name__)
+_CLOSING_S = 20
+_SAVE_ROWS_S = 1.0
+_FOLLOWED = (
+    EventType.VIEW_CREATED,
+    EventType.VIEW_DELETED,
+    EventType.WORKSPACE_CREATED,
+    EventType.WORKSPACE_DESTROYED,
+    EventType.WORKSPACE_SWITCHED,
+    EventType.CHANGE_STATUS,
+    EventType.CHANGE_LANDED,
+)
+_EVENTS_MAX = 1000
+
+
+def default_mountpoint(root: Path) -> Path:
+    """Where a repository is mounted unless somebody says otherwise."""
+    from pwfs.repo.layout import Layout
+
+    name = Layout(root).name
+    if os.geteuid() == 0:
+        return Path("/run/patchwork") / name
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    base = Path(runtime) / "patchwork" if runtime else Path.home() / ".cache/patchwork/run"
+    return base / name
+
+
+class Mount:
+    """One repository's mount. A process can have one (pyfuse3 keeps a single session)."""
+
+    def __init__(self, repo: Repository, mountpoint: Path) -> None:
+        self.repo = repo
+        self.mountpoint = mountpoint
+        self._table = NodeTable()
+        self._capturer = Capturer()
+        self._operations = MountOperations(self._table, os.fspath(repo.state_dir))
+        self._invalidator: Invalidator | None = None
+        self._followed_event = repo.log.last_event_id()
+        self._rows_saver = trio.Event()
+        self._at = Collection(
+            "at", self._table, list_names=self._moments, open_space=self._open_moment
+        )
+        self._views = Collection(
+            "views",
+            self._table,
+            list_names=lambda: [view.id for view in repo.views()],
+            open_space=self._open_view,
+        )
+        self._workspaces = Collection(
+            "ws",
+            self._table,
+            list_names=lambda: [w.id for w in repo.workspaces(tests=True)],
+            open_space=self._open_workspace,
+        )
+        tops: dict[str, Space] = {
+            "at": self._at,
+            "views": self._views,
+            "ws": self._workspaces,
+        }
+        self._top = Collection(
+            "top",
+            self._table,
+            list_names=lambda: ["main", *tops],
+            open_space=lambda name: self._live_space("main") if name == "main" else tops.get(name),
+        )
+        self._table.add_root(self._top.root, pyfuse3.ROOT_INODE)
+
+    # Spaces
+
+    def _moments(self) -> Iterable[str]:
+        return [str(landing.seq) for landing in self.repo.log.landings()]
+
+    def _with_invalidator(self, space: Space) -> Space:
+        space.invalidator = self._invalidator
+        return space
+
+    def _live_space(self, id_: str) -> Space:
+        return self._with_invalidator(
+            LiveSpace(id_, self._table, self.repo.live(id_), self.repo.blobs)
+        )
+
+    def _open_moment(self, name: str) -> Space | None:
+        if not name.isdigit() or str(int(name)) != name or int(name) > self.repo.head_seq():
+            return None
+        return self._live_space(f"at-{name}")
+
+    def _open_view(self, name: str) -> Space | None:
+        if name not in {view.id for view in self.repo.views()}:
+            return None
+        return self._live_space(name)
+
+    def _open_workspace(self, name: str) -> Space | None:
+        try:
+            workspace = self.repo.workspace(name)
+        except NotFound:
+            return None
+        kind = WorkspaceSpace if workspace.test_root is None else ThrowawaySpace
+        space = kind(self.repo, workspace, self._table)
+        space.on_dirty = self._capturer.add
+        return self._with_invalidator(space)
+
+    def _workspace_space(self, id_: str) -> WorkspaceSpace | None:
+        node = self._workspaces.child(self._workspaces.root, id_)
+        space = node.space if node is not None else None
+        return space if isinstance(space, WorkspaceSpace) else None
+
+    # Following the repository
+
+    def _moved(self, movement: Movement) -> None:
+        for collection in (self._top, self._views, self._workspaces):
+            space = collection.spaces.get(movement.live.id)
+            if isinstance(space, LiveSpace) and space.live is movement.live:
+                space.moved(movement.paths)
+
+    def _follow_events(self) -> None:
+        while True:
+            events = self.repo.events(self._followed_event, _FOLLOWED, _EVENTS_MAX)
+            for event in events:
+                self._follow_event(event.type, event.payload)
+                self._followed_event = event.id
+            if len(events) < _EVENTS_MAX:
+                self._followed_event = self.repo.log.last_event_id()
+                return
+
+    def _follow_event(self, type_: EventType, payload: dict[str, object]) -> None:
+        match type_:
+            case EventType.VIEW_CREATED:
+                self._views.changed(str(payload["view_id"]))
+            case EventType.VIEW_DELETED:
+                self._views.gone(str(payload["view_id"]))
+            case EventType.WORKSPACE_CREATED:
+                self._workspaces.changed(str(payload["workspace_id"]))
+            case EventType.WORKSPACE_DESTROYED:
+                id_ = str(payload["workspace_id"])
+                self._views.gone(id_)
+                self._workspaces.gone(id_)
+                work = self.repo.state_dir / "work" / id_
+                shutil.rmtree(work, ignore_errors=True)
+            case EventType.CHANGE_LANDED:
+                self._at.changed("landed")
+                self._refresh_workspaces()
+            case _:
+                self._refresh_workspaces()
+
+    def _refresh_workspaces(self) -> None:
+        """Learns which workspaces may be written, and on which change they are."""
+        for id_, space in self._workspaces.spaces.items():
+            if isinstance(space, WorkspaceSpace) and not space.is_gone:
+                with contextlib.suppress(NotFound):
+                    space.workspace = self.repo.workspace(id_)
+
+    async def capture_all(self) -> None:
+        """Logs what is written to open files so far."""
+        await self._capturer.capture_all()
+
+    async def _barrier(self) -> None:
+        await self._capturer.capture_all()
+        if self._invalidator is not None:
+            await self._invalidator.drain()
+
+    # Directories of the user's choice
+
+    async def attach(self, workspace: Workspace) -> None:
+        """Shows a workspace in its own directory.
+
+        Raises:
+            DirectoryNotEmpty: something is in it.
+        """
+        if workspace.directory is not None:
+            source = self.mountpoint / "ws" / workspace.id
+            await trio.to_thread.run_sync(attaching.attach, source, Path(workspace.directory))
+
+    async def detach(self, workspace: Workspace) -> None:
+        """Takes a workspace from its own directory."""
+        if workspace.directory is not None:
+            await trio.to_thread.run_sync(attaching.detach, Path(workspace.directory))
+
+    async def _attach_all(self) -> None:
+        for workspace in self.repo.workspaces():
+            try:
+                await self.attach(workspace)
+            except (PatchworkError, OSError) as error:
+                _log.error("a workspace is not attached", workspace=workspace.id, error=str(error))
+
+    async def _detach_all(self) -> None:
+        if os.geteuid() != 0:
+            return
+        for workspace in self.repo.workspaces():
+            with contextlib.suppress(OSError):
+                await self.detach(workspace)
+
+    # Life
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Mounts and serves until cancelled, then unmounts.
+
+        Raises:
+            MountUnavailable: there is no /dev/fuse, or no permission, or somebody else unmounted.
+        """
+        await trio.to_thread.run_sync(self._prepare)
+        fuse_fd = self._start_session()
+        self._invalidator = self._operations.invalidator = Invalidator(fuse_fd)
+        for collection in (self._top, self._at, self._views, self._workspaces):
+            collection.invalidator = self._invalidator
+        stop_moves = self.repo.on_moved(self._moved)
+        stop_events = self.repo.subscribe(self._follow_events)
+        self.repo.barriers.append(self._barrier)
+        serving = trio.CancelScope(shield=True)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, serving, nursery.cancel_scope)
+                try:
+                    self._recover()
+                    nursery.start_soon(self._capturer.run)
+                    nursery.start_soon(self._save_rows)
+                    await self._attach_all()
+                    task_status.started()
+                    await trio.sleep_forever()
+                finally:
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
+                        await self._wind_down()
+                    serving.cancel()
+        finally:
+            self.repo.barriers.remove(self._barrier)
+            stop_events()
+            stop_moves()
+            pyfuse3.close(unmount=False)
+            self._invalidator.close()
+        if self._ended_outside:
+            raise MountUnavailable(
+                reason=f"{self.mountpoint} was unmounted by somebody else",
+                advice="Start the daemon again.",
+            )
+
+    _ended_outside = False
+
+    def _prepare(self) -> None:
+        if not os.path.exists("/dev/fuse"):
+            raise MountUnavailable(
+                reason="there is no /dev/fuse",
+                advice="Load the fuse module, or give the container --device /dev/fuse.",
+            )
+        attaching.clear_dead(self.mountpoint)
+        try:
+            self.mountpoint.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MountUnavailable(
+                reason=f"{self.mountpoint} cannot be made ({error.strerror})",
+                advice="Choose another place with `patchwork serve --mount DIR`.",
+            ) from error
+
+    def _start_session(self) -> int:
+        options = {
+            "default_permissions",
+            "fsname=patchwork",
+            "subtype=patchwork",
+        }
+        if os.geteuid() == 0 or _allows_other():
+            options.add("allow_other")
+        before = _fuse_descriptors()
+        try:
+            pyfuse3.init(self._operations, os.fspath(self.mountpoint), options)
+        except RuntimeError as error:
+            raise MountUnavailable(
+                reason=str(error),
+                advice="In a container: --cap-add SYS_ADMIN --device /dev/fuse. "
+                "Otherwise install fuse3, so that fusermount3 is there.",
+            ) from error
+        (fuse_fd,) = _fuse_descriptors() - before
+        return fuse_fd
+
+    async def _serve(self, serving: trio.CancelScope, all_tasks: trio.CancelScope) -> None:
+        with serving:
+            await pyfuse3.main()
+            self._ended_outside = not self._winding_down
+            all_tasks.cancel()
+
+    _winding_down = False
+
+    def _recover(self) -> None:
+        for workspace in self.repo.workspaces():
+            journal = self.repo.state_dir / "work" / workspace.id / "journal"
+            space = self._workspace_space(workspace.id) if journal.exists() else None
+            if space is None:
+                continue
+            try:
+                count = space.recover()
+            except (PatchworkError, OSError) as error:
+                _log.error("open files are not recovered", workspace=space.id, error=str(error))
+            else:
+                if count:
+                    _log.info("open files recovered", workspace=space.id, files=count)
+
+    async def _save_rows(self) -> None:
+        while True:
+            await trio.sleep(_SAVE_ROWS_S)
+            self._save_all_rows()
+
+    def _save_all_rows(self) -> None:
+        for space in self._workspaces.spaces.values():
+            if isinstance(space, WorkspaceSpace) and not space.is_gone:
+                try:
+                    space.rows.save()
+                except PatchworkError as error:
+                    _log.warning("attributes are not saved", workspace=space.id, error=str(error))
+
+    async def _wind_down(self) -> None:
+        self._winding_down = True
+        await self._detach_all()
+        await trio.to_thread.run_sync(attaching.unmount, self.mountpoint)
+        await self._capturer.capture_all()
+        self._save_all_rows()
+
+
+def _allows_other() -> bool:
+    try:
+        text = Path("/etc/fuse.conf").read_text()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in text.splitlines())
+
+
+def _fuse_descriptors() -> set[int]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == "/dev/fuse":
+                found.add(int(name))
+    return found

@@ -1,0 +1,253 @@
+"""Making and removing names in a workspace."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+
+from pyfuse3 import RequestContext
+
+from pwfs.fs.attributes import PERMISSIONS, Attrs
+from pwfs.fs.content import Content, provenance
+from pwfs.fs.errors import refusal
+from pwfs.fs.nodes import Kind, Node, inode_number
+from pwfs.fs.writing import Writing
+from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.ops import OpType
+from pwfs.model.paths import RepoPath
+from pwfs.repo.edits import Edit
+from pwfs.views.editor import DIRECTORY
+
+TARGET_BYTES_MAX = 4095
+
+
+class Naming(Writing):
+    """The part of a workspace that makes and removes names."""
+
+    async def create(
+        self, directory: Node, name: str, mode: int, flags: int, ctx: RequestContext
+    ) -> Node:
+        path = self._free_path(directory, name)
+        if self.is_scratch_name(path):
+            fd = os.open(
+                self.scratch.make_room(path),
+                os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+                mode & PERMISSIONS,
+            )
+            attrs = self.new_attrs(directory, mode, ctx)
+            self._make_owner(fd, attrs)
+            node = self.enter_scratch(directory, name, os.fstat(fd))
+            node.content = Content(fd, is_scratch=True)
+        else:
+            node = self._create_fresh(directory, name, path, mode, ctx)
+        self.touch(directory)
+        return node
+
+    def _create_fresh(
+        self, directory: Node, name: str, path: RepoPath, mode: int, ctx: RequestContext
+    ) -> Node:
+        seen = self.live.seen(path)
+        attrs = self.new_attrs(directory, mode, ctx)
+        ino = inode_number(self.id, path, str(attrs.mtime_ns))
+        node = self.enter(directory, name, Kind.FILE, ino)
+        try:
+            node.attrs = attrs
+            self.start_fresh(node, seen, (ctx.pid, ctx.uid))
+        except BaseException:
+            node.detach(directory, name)
+            self.table.drop_unused(node)
+            raise
+        attrs.ino = node.ino
+        self.keep_attrs(node)
+        if directory.fresh_names is None:
+            directory.fresh_names = set()
+        directory.fresh_names.add(name)
+        return node
+
+    def _free_path(self, directory: Node, name: str) -> RepoPath:
+        path = self.new_path(directory, name)
+        if self.child(directory, name) is not None:
+            raise refusal(errno.EEXIST)
+        return path
+
+    async def mknod(
+        self, directory: Node, name: str, mode: int, rdev: int, ctx: RequestContext
+    ) -> Node:
+        if stat.S_ISREG(mode):
+            node = await self.create(directory, name, mode, os.O_RDWR, ctx)
+            if node.kind is Kind.FILE:
+                await self.capture(node)
+            self.discard_content(node)
+            return node
+        path = self._free_path(directory, name)
+        place = self.scratch.make_room(path)
+        os.mknod(place, mode, rdev)
+        attrs = self.new_attrs(directory, mode, ctx)
+        self._make_owner(place, attrs)
+        node = self.enter_scratch(directory, name, os.lstat(place))
+        self.touch(directory)
+        return node
+
+    def _make_owner(self, target: int | str, attrs: Attrs) -> None:
+        """Gives a new file in scratch its owner and exact mode, as far as the daemon may."""
+        if os.geteuid() == 0:
+            os.chown(target, attrs.uid or 0, attrs.gid or 0)
+        assert attrs.mode is not None
+        os.chmod(target, attrs.mode)
+
+    async def mkdir(self, directory: Node, name: str, mode: int, ctx: RequestContext) -> Node:
+        path = self._free_path(directory, name)
+        self.scratch.make_directory(path)
+        attrs = self.new_attrs(directory, mode, ctx)
+        parent = directory.attrs
+        if parent is not None and parent.mode is not None and parent.mode & stat.S_ISGID:
+            attrs.mode = (attrs.mode or 0) | stat.S_ISGID
+        attrs.mtime_ns = attrs.ctime_ns = attrs.atime_ns = None
+        node = self.enter(directory, name, Kind.DIRECTORY, inode_number(self.id, path, "/"))
+        default = (0o755, self.uid, self.gid)
+        if (attrs.mode, attrs.uid, attrs.gid) != default:
+            node.attrs = attrs
+            self.keep_attrs(node)
+            self.rows.save()
+        self.touch(directory)
+        self.touch(node)
+        return node
+
+    async def symlink(self, directory: Node, name: str, target: bytes, ctx: RequestContext) -> Node:
+        path = self._free_path(directory, name)
+        if len(target) > TARGET_BYTES_MAX:
+            raise refusal(errno.ENAMETOOLONG)
+        if self.is_scratch_name(path):
+            place = self.scratch.make_room(path)
+            os.symlink(target, place)
+            if os.geteuid() == 0:
+                attrs = self.new_attrs(directory, 0o777, ctx)
+                os.chown(place, attrs.uid or 0, attrs.gid or 0, follow_symlinks=False)
+            node = self.enter_scratch(directory, name, os.lstat(place))
+        else:
+            entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
+            process = provenance(ctx.pid, ctx.uid)
+            self.record([Edit(OpType.MODIFY, path, entry, process=process)])
+            node = self.enter(directory, name, Kind.LINK, self.inode_of(path, entry))
+            node.entry = entry
+            attrs = self.new_attrs(directory, 0o777, ctx)
+            attrs.mode = None
+            attrs.ino, attrs.content = node.ino, entry.content_hash
+            node.attrs = attrs
+            self.keep_attrs(node)
+        self.touch(directory)
+        return node
+
+    async def readlink(self, node: Node) -> bytes:
+        if node.kind is Kind.SCRATCH:
+            return os.fsencode(os.readlink(self.scratch.place(node.path)))
+        return await super().readlink(node)
+
+    async def link(self, node: Node, directory: Node, name: str, ctx: RequestContext) -> None:
+        path = self._free_path(directory, name)
+        if node.kind is Kind.DIRECTORY:
+            raise refusal(errno.EPERM)
+        if not node.is_attached:
+            raise refusal(errno.ENOENT)
+        if node.kind is Kind.SCRATCH:
+            status = self.scratch_status(node)
+            is_special = not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode))
+            if not is_special and not self.is_scratch_name(path):
+                raise refusal(errno.EXDEV)
+            place = self.scratch.make_room(path)
+            os.link(self.scratch.place(node.path), place, follow_symlinks=False)
+            node.attach(directory, name)
+        else:
+            if self.is_scratch_name(path):
+                raise refusal(errno.EXDEV)
+            await self.capture(node)
+            assert node.entry is not None
+            if not node.is_attached:
+                raise refusal(errno.ENOENT)
+            process = provenance(ctx.pid, ctx.uid)
+            attrs = self.freeze_times(node)
+            self.record([Edit(OpType.COPY, path, node.entry, old_path=node.path, process=process)])
+            node.attach(directory, name)
+            self.rows.put(path, attrs)
+            self.note_open(node)
+        self.touch(directory)
+
+    async def unlink(self, directory: Node, name: str, ctx: RequestContext) -> None:
+        self.check_exists(directory)
+        node = self.child(directory, name)
+        if node is None:
+            raise refusal(errno.ENOENT)
+        if node.kind is Kind.DIRECTORY:
+            raise refusal(errno.EISDIR)
+        self.check_writable()
+        path = directory.path_of(name)
+        self.remove_from_log(node, path, ctx)
+        if node.kind is Kind.SCRATCH:
+            self.keep_open(node)
+            os.unlink(self.scratch.place(path))
+        else:
+            self.scratch.remove_file(path)
+        self.remove_name(node, directory, name)
+        self.keep_directory(directory)
+        self.touch(directory)
+
+    def remove_from_log(self, node: Node, path: RepoPath, ctx: RequestContext) -> None:
+        """Logs the deletion of what the view has at a path, if it has something."""
+        if self.view_get(path) not in (None, DIRECTORY):
+            process = provenance(ctx.pid, ctx.uid)
+            self.record([Edit(OpType.DELETE, path, None, process=process)])
+
+    def keep_open(self, node: Node) -> None:
+        """Before a file in scratch loses its name: lets open handles go on with it."""
+        if node.kind is Kind.SCRATCH and node.handles and node.content is None:
+            self.open_scratch(node, os.O_RDONLY)
+
+    def remove_name(self, node: Node, directory: Node, name: str) -> None:
+        """Takes a name from a node whose file is gone already; open handles keep it."""
+        if directory.fresh_names is not None:
+            directory.fresh_names.discard(name)
+        self.rows.remove(directory.path_of(name))
+        if node.kind is not Kind.SCRATCH and node.lookups and node.is_attached:
+            kept = self.freeze_times(node)
+            self.rows.remove(directory.path_of(name))
+            if node.link_count == 1:
+                node.attrs = Attrs(
+                    **{field: getattr(kept, field) for field in kept.__struct_fields__}
+                )
+        node.detach(directory, name)
+        if node.kind is not Kind.SCRATCH and not node.link_count:
+            node.stale = None
+            if node.handles == 0:
+                self.discard_content(node)
+            else:
+                node.fresh = False
+        if node.content is not None:
+            self.note_open(node)
+        self.table.drop_unused(node)
+
+    async def rmdir(self, directory: Node, name: str, ctx: RequestContext) -> None:
+        self.check_exists(directory)
+        node = self.child(directory, name)
+        if node is None:
+            raise refusal(errno.ENOENT)
+        if node.kind is not Kind.DIRECTORY:
+            raise refusal(errno.ENOTDIR)
+        self.check_writable()
+        self.remove_directory(node, directory, name)
+
+    def remove_directory(self, node: Node, directory: Node, name: str) -> None:
+        """Removes an empty directory."""
+        path = directory.path_of(name)
+        if self.view_list(path) or node.fresh_names or not self.scratch.is_empty(path):
+            raise refusal(errno.ENOTEMPTY)
+        self.scratch.remove_directory(path)
+        node.detach(directory, name)
+        self.rows.remove(path)
+        self._changed_ns.pop(path, None)
+        self.table.drop_unused(node)
+        self.keep_directory(directory)
+        self.touch(directory)
+
+    def names_below(self, directory: Node) -> Iterable[str]:
+        """What is in a directory."""
+        return self.scan(directory)

@@ -1,0 +1,254 @@
+"""The inodes that the kernel knows: where each one is, and when it can be forgotten.
+
+Everything here runs on the trio thread. A node is in its parent's ``children`` under each of its
+names; what is no longer there (unlinked, or replaced by somebody else's edit) stays in the table
+for as long as the kernel or an open handle holds it.
+"""
+
+import enum
+import errno
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pwfs.fs.errors import refusal
+from pwfs.model.entries import FileEntry
+from pwfs.model.paths import ROOT, RepoPath
+
+if TYPE_CHECKING:
+    from pwfs.fs.attributes import Attrs
+    from pwfs.fs.content import Content
+    from pwfs.fs.spaces import Space
+
+_INO_MASK = (1 << 63) - 1
+_INO_RESERVED_MAX = 1
+
+
+class Kind(enum.IntEnum):
+    """What a node is; SCRATCH is anything but a directory that is kept on disk, unversioned."""
+
+    DIRECTORY = 1
+    FILE = 2
+    LINK = 3
+    SCRATCH = 4
+
+
+class Node:
+    """One inode.
+
+    ``entry`` is what the log knows of a FILE or LINK. ``fresh`` says that the log does not know
+    the name yet. ``stale`` are the names under which somebody else's edit took this file's place:
+    what is still written through old handles is captured there. ``version`` of a directory rises
+    with each change of its names.
+    """
+
+    __slots__ = (
+        "attrs",
+        "cached_path",
+        "children",
+        "content",
+        "entry",
+        "extra",
+        "fresh",
+        "fresh_names",
+        "handles",
+        "identity",
+        "ino",
+        "kind",
+        "lookups",
+        "name",
+        "parent",
+        "space",
+        "stale",
+        "subdirectories",
+        "version",
+    )
+
+    def __init__(self, space: "Space", kind: Kind, parent: "Node | None", name: str) -> None:
+        self.space = space
+        self.kind = kind
+        self.parent = parent
+        self.name = name
+        self.ino = 0
+        self.lookups = 0
+        self.handles = 0
+        self.children: dict[str, Node] | None = {} if kind is Kind.DIRECTORY else None
+        self.cached_path: RepoPath | None = None
+        self.entry: FileEntry | None = None
+        self.content: Content | None = None
+        self.attrs: Attrs | None = None
+        self.extra: list[tuple[Node, str]] | None = None
+        self.stale: list[tuple[Node, str]] | None = None
+        self.fresh = False
+        self.fresh_names: set[str] | None = None
+        self.identity: tuple[int, int] | None = None
+        self.version = 0
+        self.subdirectories: tuple[int, int] | None = None
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it has children."""
+        return self.children is not None
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a name still leads here (a space's root counts)."""
+        return self.parent is not None or self.cached_path == ROOT
+
+    @property
+    def path(self) -> RepoPath:
+        """Where it is in its space, by its first name; ESTALE when no name leads here."""
+        cached = self.cached_path
+        if cached is not None:
+            return cached
+        if self.parent is None:
+            raise refusal(errno.ESTALE)
+        above = self.parent.path
+        path = RepoPath(f"{above}/{self.name}" if above else self.name)
+        if self.children is not None:
+            self.cached_path = path
+        return path
+
+    def path_of(self, name: str) -> RepoPath:
+        """The path of a child of this directory."""
+        above = self.path
+        return RepoPath(f"{above}/{name}" if above else name)
+
+    def names(self) -> Iterator[tuple["Node", str]]:
+        """All directories and names that lead here."""
+        if self.parent is not None:
+            yield self.parent, self.name
+        if self.extra:
+            yield from self.extra
+
+    @property
+    def link_count(self) -> int:
+        """How many names lead here."""
+        return (self.parent is not None) + (len(self.extra) if self.extra else 0)
+
+    def targets(self) -> list[RepoPath]:
+        """The paths that what is written here belongs to."""
+        places = [*self.names(), *(self.stale or ())]
+        return [directory.path_of(name) for directory, name in places if directory.is_attached]
+
+    # The tree of known nodes
+
+    def attach(self, directory: "Node", name: str) -> None:
+        """Gives the node a (further) name."""
+        assert directory.children is not None
+        assert name not in directory.children, f"{name} is taken"
+        directory.children[name] = self
+        if self.parent is None:
+            self.parent, self.name = directory, name
+        else:
+            self.extra = [*(self.extra or ()), (directory, name)]
+
+    def detach(self, directory: "Node", name: str) -> None:
+        """Takes a name away."""
+        assert directory.children is not None
+        if directory.children.get(name) is self:
+            del directory.children[name]
+        if self.parent is directory and self.name == name:
+            self.parent = None
+            if self.extra:
+                self.parent, self.name = self.extra.pop(0)
+        elif self.extra:
+            self.extra = [place for place in self.extra if place != (directory, name)]
+        self.forget_paths()
+
+    def forget_paths(self) -> None:
+        """Drops what is cached of the paths here and below."""
+        if self.children is None:
+            return
+        pending = [self]
+        while pending:
+            node = pending.pop()
+            node.cached_path = None
+            assert node.children is not None
+            pending += [child for child in node.children.values() if child.children is not None]
+
+    def known_below(self) -> Iterator["Node"]:
+        """All known nodes below this directory."""
+        pending = list((self.children or {}).values())
+        while pending:
+            node = pending.pop()
+            yield node
+            if node.children:
+                pending += node.children.values()
+
+
+class NodeTable:
+    """All nodes by inode number."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, Node] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(list(self._nodes.values()))
+
+    def add(self, node: Node, ino: int) -> None:
+        """Enters a node under a number, or under another one if that is in use."""
+        salt = 0
+        wanted = ino
+        while ino in self._nodes or ino <= _INO_RESERVED_MAX:
+            salt += 1
+            ino = inode_number(str(wanted), str(salt))
+        node.ino = ino
+        self._nodes[ino] = node
+
+    def add_root(self, node: Node, ino: int) -> None:
+        """Enters the mount's own top directory."""
+        node.ino = ino
+        self._nodes[ino] = node
+
+    def peek(self, ino: int) -> Node | None:
+        """Finds a node."""
+        return self._nodes.get(ino)
+
+    def get(self, ino: int) -> Node:
+        """Finds a node that the kernel names; ESTALE when it is gone."""
+        node = self._nodes.get(ino)
+        if node is None or node.space.is_gone:
+            raise refusal(errno.ESTALE)
+        return node
+
+    def forget(self, ino: int, count: int) -> None:
+        """Takes note that the kernel gave back ``count`` look-ups."""
+        node = self._nodes.get(ino)
+        if node is None:
+            return
+        node.lookups -= count
+        assert node.lookups >= 0, f"inode {ino} was forgotten too often"
+        self.drop_unused(node)
+
+    def drop_unused(self, node: Node | None) -> None:
+        """Forgets a node that nobody can ask for, and then perhaps its parents."""
+        while node is not None and self._is_unused(node):
+            self._nodes.pop(node.ino, None)
+            parent = node.parent
+            for directory, name in list(node.names()):
+                assert directory.children is not None
+                if directory.children.get(name) is node:
+                    del directory.children[name]
+            node.space.on_dropped(node)
+            node = parent
+
+    def _is_unused(self, node: Node) -> bool:
+        return not (
+            node.lookups
+            or node.handles
+            or node.children
+            or node.content is not None
+            or node.extra
+            or node.fresh
+            or node.space.root is node
+        )
+
+
+def inode_number(*parts: str) -> int:
+    """Derives an inode number that is the same after a restart."""
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") & _INO_MASK

@@ -1,0 +1,434 @@
+"""pyfuse3's handlers: they find the node, ask its space, and turn errors into errno.
+
+A handler without an `await` on something slow is atomic: pyfuse3 runs each in a task of the one
+trio thread.
+"""
+
+import errno
+import functools
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+import structlog
+from pyfuse3 import (
+    EntryAttributes,
+    FileInfo,
+    FUSEError,
+    ReaddirToken,
+    RequestContext,
+    SetattrFields,
+    StatvfsData,
+)
+
+from pwfs.fs.attributes import negative
+from pwfs.fs.content import Handle
+from pwfs.fs.errors import errno_of, refusal
+from pwfs.fs.invalidate import Invalidator
+from pwfs.fs.nodes import Kind, Node, NodeTable
+from pwfs.model.errors import PatchworkError
+from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RESERVED_NAME
+
+_log = structlog.get_logger(__name__)
+_CAPABILITY = b"security.capability"
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _answering(
+    handler: Callable[Concatenate["MountOperations", _P], Awaitable[_R]],
+) -> Callable[Concatenate["MountOperations", _P], Awaitable[_R]]:
+    """Turns what a handler raises into an errno; a mistake of ours is EIO, not a dead mount."""
+
+    @functools.wraps(handler)
+    async def answer(self: "MountOperations", *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return await handler(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except (PatchworkError, OSError) as error:
+            raise refusal(errno_of(error)) from error
+        except Exception as error:
+            _log.exception("request failed", handler=handler.__name__)
+            raise refusal(errno.EIO) from error
+
+    return answer
+
+
+@dataclass(slots=True)
+class _DirectoryHandle:
+    """An open directory: its names as they were when it was opened, in order."""
+
+    node: Node
+    names: list[str]
+    hints: Mapping[str, object]
+    times: Mapping[str, int] | None
+    version: int
+
+
+class MountOperations(pyfuse3.Operations):
+    """The dispatch; all state but open handles is the nodes' and the spaces'."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(self, table: NodeTable, statfs_of: str) -> None:
+        super().__init__()
+        self._table = table
+        self._statfs_of = statfs_of
+        self._handles: dict[int, Handle] = {}
+        self._directories: dict[int, _DirectoryHandle] = {}
+        self._next_handle = 1
+        self.invalidator: Invalidator | None = None
+
+    def stacktrace(self) -> None:
+        """Off: it would let any program print the daemon's stacks."""
+
+    # Names
+
+    def _name(self, name: bytes) -> str:
+        """Reads the name of something that is to be made."""
+        if len(name) > NAME_LENGTH_MAX_BYTES:
+            raise refusal(errno.ENAMETOOLONG)
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            raise refusal(errno.EILSEQ) from None
+
+    def _looked_up(self, node: Node) -> EntryAttributes:
+        attributes = node.space.attributes(node)
+        node.lookups += 1
+        return attributes
+
+    @_answering
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        directory = self._table.get(parent_inode)
+        if not directory.is_directory:
+            raise refusal(errno.ENOTDIR)
+        if len(name) > NAME_LENGTH_MAX_BYTES:
+            raise refusal(errno.ENAMETOOLONG)
+        if name == b".":
+            return self._looked_up(directory)
+        if name == b"..":
+            return self._looked_up(self._parent(directory))
+        try:
+            text = name.decode()
+        except UnicodeDecodeError:
+            raise refusal(errno.ENOENT) from None
+        node = None if text == RESERVED_NAME else directory.space.child(directory, text)
+        return negative() if node is None else self._looked_up(node)
+
+    def _parent(self, directory: Node) -> Node:
+        if directory.parent is not None:
+            return directory.parent
+        return self._table.get(pyfuse3.ROOT_INODE)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for ino, count in inode_list:
+            self._table.forget(ino, count)
+
+    @_answering
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        node = self._table.get(inode)
+        return node.space.attributes(node)
+
+    @_answering
+    async def setattr(
+        self,
+        inode: int,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: int | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        node = self._table.get(inode)
+        handle = self._handles.get(fh) if fh is not None else None
+        before = self._queued()
+        await node.space.setattr(node, attr, fields, handle, ctx)
+        await self._settled(before)
+        return node.space.attributes(node)
+
+    @_answering
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        node = self._table.get(inode)
+        return await node.space.readlink(node)
+
+    # The kernel holds the directories' locks during these: what moved elsewhere is told by a
+    # new epoch, because waiting for names to be invalidated could wait for ourselves.
+
+    def _queued(self) -> int:
+        return self.invalidator.queued_names if self.invalidator is not None else 0
+
+    def _told_by_epoch(self, before: int) -> None:
+        if self.invalidator is not None and self.invalidator.queued_names != before:
+            self.invalidator.bump()
+
+    async def _settled(self, before: int) -> None:
+        """Waits until what moved because of this request has reached the kernel."""
+        if self.invalidator is not None and self.invalidator.queued_names != before:
+            await self.invalidator.drain()
+
+    @_answering
+    async def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        directory = self._table.get(parent_inode)
+        before = self._queued()
+        node = await directory.space.mknod(directory, self._name(name), mode, rdev, ctx)
+        self._told_by_epoch(before)
+        return self._looked_up(node)
+
+    @_answering
+    async def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        directory = self._table.get(parent_inode)
+        node = await directory.space.mkdir(directory, self._name(name), mode, ctx)
+        return self._looked_up(node)
+
+    @_answering
+    async def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        directory = self._table.get(parent_inode)
+        before = self._queued()
+        node = await directory.space.symlink(directory, self._name(name), target, ctx)
+        self._told_by_epoch(before)
+        return self._looked_up(node)
+
+    @_answering
+    async def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        node = self._table.get(inode)
+        directory = self._table.get(new_parent_inode)
+        if node.space is not directory.space:
+            raise refusal(errno.EXDEV)
+        before = self._queued()
+        await node.space.link(node, directory, self._name(new_name), ctx)
+        self._told_by_epoch(before)
+        return self._looked_up(node)
+
+    @_answering
+    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        directory = self._table.get(parent_inode)
+        before = self._queued()
+        await directory.space.unlink(directory, self._name(name), ctx)
+        self._told_by_epoch(before)
+
+    @_answering
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        directory = self._table.get(parent_inode)
+        await directory.space.rmdir(directory, self._name(name), ctx)
+
+    @_answering
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        old, new = self._table.get(parent_inode_old), self._table.get(parent_inode_new)
+        if old.space is not new.space:
+            raise refusal(errno.EXDEV)
+        if flags & ~(pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE):
+            raise refusal(errno.EINVAL)
+        before = self._queued()
+        await old.space.rename(old, self._name(name_old), new, self._name(name_new), flags, ctx)
+        self._told_by_epoch(before)
+
+    @_answering
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        directory = self._table.get(parent_inode)
+        text = self._name(name)
+        existing = directory.space.child(directory, text)
+        if existing is None:
+            node = await directory.space.create(directory, text, mode, flags, ctx)
+        elif flags & os.O_EXCL:
+            raise refusal(errno.EEXIST)
+        else:
+            node = existing
+            await node.space.open(node, flags, ctx)
+        info = self._opened(node, flags, ctx)
+        return info, self._looked_up(node)
+
+    # Files
+
+    def _opened(self, node: Node, flags: int, ctx: RequestContext) -> FileInfo:
+        number = self._next_handle
+        self._next_handle += 1
+        self._handles[number] = Handle(node, flags, ctx.pid, ctx.uid)
+        node.handles += 1
+        return FileInfo(fh=number)
+
+    @_answering
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        node = self._table.get(inode)
+        if node.kind is Kind.DIRECTORY:
+            raise refusal(errno.EISDIR)
+        node.handles += 1
+        try:
+            await node.space.open(node, flags, ctx)
+        finally:
+            node.handles -= 1
+        return self._opened(node, flags, ctx)
+
+    @_answering
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        node = self._handles[fh].node
+        return await node.space.read(node, off, size)
+
+    @_answering
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        handle = self._handles[fh]
+        return await handle.node.space.write(handle, off, buf)
+
+    @_answering
+    async def flush(self, fh: int) -> None:
+        handle = self._handles[fh]
+        before = self._queued()
+        await handle.node.space.flush(handle)
+        await self._settled(before)
+
+    @_answering
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        handle = self._handles[fh]
+        before = self._queued()
+        await handle.node.space.fsync(handle)
+        await self._settled(before)
+
+    @_answering
+    async def release(self, fh: int) -> None:
+        handle = self._handles.pop(fh)
+        handle.node.handles -= 1
+        try:
+            await handle.node.space.release(handle)
+        finally:
+            self._table.drop_unused(handle.node)
+
+    # Directories
+
+    @_answering
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        node = self._table.get(inode)
+        if not node.is_directory:
+            raise refusal(errno.ENOTDIR)
+        space = node.space
+        hints = space.scan(node)
+        number = self._next_handle
+        self._next_handle += 1
+        self._directories[number] = _DirectoryHandle(
+            node, [".", "..", *hints], hints, space.times(node), node.version
+        )
+        node.handles += 1
+        return number
+
+    @_answering
+    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+        opened = self._directories[fh]
+        node, space, names = opened.node, opened.node.space, opened.names
+        if start_id == 0 and opened.version != node.version:
+            # rewinddir: POSIX wants the names as they are now.
+            opened.hints = space.scan(node)
+            opened.times = space.times(node)
+            opened.version = node.version
+            names = opened.names = [".", "..", *opened.hints]
+        for position in range(start_id, len(names)):
+            name = names[position]
+            if position < 2:
+                shown = node if position == 0 else self._parent(node)
+                if not pyfuse3.readdir_reply(
+                    token,
+                    name.encode(),
+                    space.attributes(node) if position == 0 else shown.space.attributes(shown),
+                    position + 1,
+                ):
+                    return
+                continue
+            is_current = opened.version == node.version
+            child = (
+                space.child_hinted(node, name, opened.hints[name])
+                if is_current
+                else space.child(node, name)
+            )
+            if child is None:
+                continue
+            times = opened.times if is_current else None
+            attributes = child.space.attributes(child, times)
+            if not pyfuse3.readdir_reply(token, name.encode(), attributes, position + 1):
+                self._table.drop_unused(child)
+                return
+            child.lookups += 1
+
+    @_answering
+    async def releasedir(self, fh: int) -> None:
+        opened = self._directories.pop(fh)
+        opened.node.handles -= 1
+        self._table.drop_unused(opened.node)
+
+    @_answering
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._directories[fh].node.space.sync()
+
+    # The rest
+
+    @_answering
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        disk = os.statvfs(self._statfs_of)
+        shown = StatvfsData()
+        for field in (
+            "f_bsize",
+            "f_frsize",
+            "f_blocks",
+            "f_bfree",
+            "f_bavail",
+            "f_files",
+            "f_ffree",
+            "f_favail",
+        ):
+            setattr(shown, field, getattr(disk, field))
+        shown.f_namemax = NAME_LENGTH_MAX_BYTES
+        return shown
+
+    @_answering
+    async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
+        # default_permissions: the kernel has decided already.
+        return True
+
+    @_answering
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        if name == _CAPABILITY:
+            node = self._table.peek(inode)
+            if node is None or node.attrs is None or not node.attrs.xattrs:
+                raise refusal(errno.ENODATA)
+        if name.startswith(b"system."):
+            raise refusal(errno.EOPNOTSUPP)
+        node = self._table.get(inode)
+        return node.space.getxattr(node, name)
+
+    @_answering
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        if name.startswith(b"system."):
+            raise refusal(errno.EOPNOTSUPP)
+        node = self._table.get(inode)
+        node.space.setxattr(node, name, value)
+
+    @_answering
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        node = self._table.get(inode)
+        return list(node.space.listxattr(node))
+
+    @_answering
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        if name.startswith(b"system."):
+            raise refusal(errno.EOPNOTSUPP)
+        node = self._table.get(inode)
+        node.space.removexattr(node, name)

@@ -1,0 +1,406 @@
+"""Renaming in a workspace: within the log, within scratch, and from one to the other."""
+
+import errno
+import os
+import stat
+from dataclasses import replace
+
+from pyfuse3 import RENAME_EXCHANGE, RENAME_NOREPLACE, RequestContext
+
+from pwfs.fs.attributes import Attrs, versioned_mode
+from pwfs.fs.content import provenance
+from pwfs.fs.errors import refusal
+from pwfs.fs.naming import Naming
+from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.writing import _copy
+from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.ids import BlobHash
+from pwfs.model.ops import OpType, Provenance
+from pwfs.model.paths import RepoPath, is_under, join
+from pwfs.repo.edits import Edit
+from pwfs.views.editor import DIRECTORY
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Place:
+    """A name in a directory, and the path the two make."""
+
+    __slots__ = ("directory", "name", "path")
+
+    def __init__(self, directory: Node, name: str) -> None:
+        self.directory = directory
+        self.name = name
+        self.path = directory.path_of(name)
+
+
+class Renaming(Naming):
+    """The part of a workspace that renames."""
+
+    async def rename(
+        self,
+        old_directory: Node,
+        old_name: str,
+        new_directory: Node,
+        new_name: str,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        self.check_exists(old_directory)
+        self.new_path(new_directory, new_name)
+        old, new = Place(old_directory, old_name), Place(new_directory, new_name)
+        node = self.child(old.directory, old.name)
+        target = self.child(new.directory, new.name)
+        if node is None:
+            raise refusal(errno.ENOENT)
+        if flags & RENAME_EXCHANGE:
+            await self._exchange(old, new, ctx)
+            return
+        if target is not None and flags & RENAME_NOREPLACE:
+            raise refusal(errno.EEXIST)
+        if target is node:
+            return
+        if node.kind is Kind.DIRECTORY:
+            await self._rename_directory(node, old, new, target, ctx)
+        else:
+            if target is not None and target.kind is Kind.DIRECTORY:
+                raise refusal(errno.EISDIR)
+            await self._rename_file(old, new, ctx)
+        self.keep_directory(old.directory)
+        self.touch(old.directory)
+        if new.directory is not old.directory:
+            self.touch(new.directory)
+
+    # Files
+
+    async def _rename_file(self, old: Place, new: Place, ctx: RequestContext) -> None:
+        node = self.child(old.directory, old.name)
+        if node is not None and node.content is not None and node.content.is_dirty:
+            if node.kind is not Kind.SCRATCH:
+                await self.capture(node)
+        # Critical section: the nodes looked up here are those that the log is told of.
+        node = self.child(old.directory, old.name)
+        target = self.child(new.directory, new.name)
+        if node is None:
+            raise refusal(errno.ENOENT)
+        process = provenance(ctx.pid, ctx.uid)
+        to_log = self._goes_to_log(node, new.path, target)
+        if node.kind is Kind.SCRATCH:
+            if to_log:
+                self._promote(node, old, new, target, process)
+            else:
+                self._rename_in_scratch(node, old, new, target, ctx)
+        elif to_log:
+            self._rename_in_log(node, old, new, target, process)
+        else:
+            self._demote(node, old, new, target, ctx)
+
+    def _goes_to_log(self, node: Node, path: RepoPath, target: Node | None) -> bool:
+        """Whether a file belongs to the log under a name; a tracked one stays tracked."""
+        if node.kind is Kind.SCRATCH:
+            status = self.scratch_status(node)
+            is_loggable = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
+            if not is_loggable or status.st_size > self.repo.config.max_blob_bytes:
+                return False
+        if target is not None and target.kind in (Kind.FILE, Kind.LINK) and not target.fresh:
+            return True
+        return not self.is_scratch_name(path)
+
+    def _replace(self, target: Node | None, new: Place) -> None:
+        """Takes the name from what a rename replaces."""
+        if target is not None:
+            self.keep_open(target)
+            self.remove_name(target, new.directory, new.name)
+
+    def _move_name(self, node: Node, old: Place, new: Place) -> None:
+        row = node.attrs
+        self.rows.remove(old.path)
+        if old.directory.fresh_names is not None:
+            old.directory.fresh_names.discard(old.name)
+        node.detach(old.directory, old.name)
+        node.attach(new.directory, new.name)
+        if row is not None:
+            self.rows.put(new.path, row)
+        self.note_open(node)
+
+    def _rename_in_log(
+        self,
+        node: Node,
+        old: Place,
+        new: Place,
+        target: Node | None,
+        process: Provenance | None,
+    ) -> None:
+        assert node.entry is not None
+        self.freeze_times(node)
+        edit = Edit(OpType.RENAME, new.path, node.entry, old_path=old.path, process=process)
+        self.record([edit])
+        if target is not None and target.kind is Kind.SCRATCH:
+            self.scratch.remove_file(new.path)
+        self._replace(target, new)
+        self._move_name(node, old, new)
+        if node.content is not None:
+            node.content.seen = self.live.seen(new.path)
+        self.settle_names([old.path, new.path])
+
+    def _rename_in_scratch(
+        self, node: Node, old: Place, new: Place, target: Node | None, ctx: RequestContext
+    ) -> None:
+        if target is not None:
+            self.keep_open(target)
+        self.remove_from_log(node, new.path, ctx)
+        os.rename(self.scratch.place(old.path), self.scratch.make_room(new.path))
+        self._replace(target, new)
+        shadowed = node.attrs is not None and node.attrs.shadowed
+        self._move_name(node, old, new)
+        if shadowed and self.view_get(old.path) not in (None, DIRECTORY):
+            self.remove_from_log(node, old.path, ctx)
+
+    def _promote(
+        self,
+        node: Node,
+        old: Place,
+        new: Place,
+        target: Node | None,
+        process: Provenance | None,
+    ) -> None:
+        """Takes a file from scratch into the log."""
+        entry, attrs = self._store_scratch(node, old.path)
+        self.record([Edit(OpType.MODIFY, new.path, entry, process=process)])
+        if target is not None and target.kind is Kind.SCRATCH:
+            self.scratch.remove_file(new.path)
+        self._replace(target, new)
+        os.unlink(self.scratch.place(old.path))
+        self._move_name(node, old, new)
+        self._now_versioned(node, entry, attrs)
+        self.rows.put(new.path, attrs)
+        self.settle_names([new.path])
+
+    def _store_scratch(self, node: Node, path: RepoPath) -> tuple[FileEntry, Attrs]:
+        status = self.scratch_status(node)
+        place = self.scratch.place(path)
+        if stat.S_ISLNK(status.st_mode):
+            target = os.fsencode(os.readlink(place))
+            entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
+        else:
+            digest, size = self._store_file(place)
+            entry = FileEntry(digest, versioned_mode(status.st_mode), size)
+        attrs = Attrs(
+            mode=None if entry.mode is Mode.SYMLINK else stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            content=entry.content_hash,
+            ino=node.ino,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+            atime_ns=status.st_atime_ns,
+        )
+        return entry, attrs
+
+    def _store_file(self, place: str) -> tuple[BlobHash, int]:
+        with open(place, "rb", buffering=0) as file:
+            return self.blobs.put_stream(
+                iter(lambda: file.read(_CHUNK_BYTES), b""),
+                size_bytes_max=self.repo.config.max_blob_bytes,
+            )
+
+    def _now_versioned(self, node: Node, entry: FileEntry, attrs: Attrs) -> None:
+        node.kind = Kind.LINK if entry.mode is Mode.SYMLINK else Kind.FILE
+        node.entry, node.attrs, node.identity = entry, attrs, None
+        if node.content is not None:
+            node.content.close()
+            node.content = None
+            if node.handles:
+                self.open_content(node)
+
+    def _demote(
+        self, node: Node, old: Place, new: Place, target: Node | None, ctx: RequestContext
+    ) -> None:
+        """Takes a file from the log into scratch, where its new name says it belongs."""
+        self.keep_open(node)
+        if target is not None:
+            self.keep_open(target)
+        self._copy_to_scratch(node, new.path)
+        self.remove_from_log(node, old.path, ctx)
+        self.remove_from_log(node, new.path, ctx)
+        self._replace(target, new)
+        self._move_name(node, old, new)
+        self._now_scratch(node, new.path)
+
+    def _copy_to_scratch(self, node: Node, path: RepoPath) -> None:
+        """Writes a versioned file's bytes and attributes into scratch."""
+        assert node.entry is not None
+        place = self.scratch.make_room(path)
+        temporary = f"{place}~new"
+        shown = self.attributes(node)
+        if node.kind is Kind.LINK:
+            os.symlink(self.blobs.get(node.entry.content_hash), temporary)
+        else:
+            source = (node.content or self.open_content(node)).fd
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                _copy(source, fd, os.fstat(source).st_size)
+                os.fchmod(fd, stat.S_IMODE(shown.st_mode))
+            finally:
+                os.close(fd)
+        if os.geteuid() == 0:
+            os.chown(temporary, shown.st_uid, shown.st_gid, follow_symlinks=False)
+        os.utime(temporary, ns=(shown.st_atime_ns, shown.st_mtime_ns), follow_symlinks=False)
+        os.rename(temporary, place)
+
+    def _now_scratch(self, node: Node, path: RepoPath) -> None:
+        status = os.lstat(self.scratch.place(path))
+        if node.content is not None:
+            self.discard_content(node)
+        if node.attrs is not None:
+            self.rows.remove(path)
+        node.kind, node.entry, node.attrs, node.fresh = Kind.SCRATCH, None, None, False
+        node.identity = (status.st_dev, status.st_ino)
+        if node.handles and stat.S_ISREG(status.st_mode):
+            self.open_scratch(node, os.O_RDWR)
+
+    async def _exchange(self, old: Place, new: Place, ctx: RequestContext) -> None:
+        for place in (old, new):
+            node = self.child(place.directory, place.name)
+            if node is None:
+                raise refusal(errno.ENOENT)
+            if node.kind not in (Kind.FILE, Kind.LINK):
+                raise refusal(errno.EINVAL)
+            await self.capture(node)
+        # Critical section.
+        first = self.child(old.directory, old.name)
+        second = self.child(new.directory, new.name)
+        if first is None or second is None or first.entry is None or second.entry is None:
+            raise refusal(errno.ENOENT)
+        process = provenance(ctx.pid, ctx.uid)
+        rows = self.freeze_times(first), self.freeze_times(second)
+        self.record(
+            [
+                Edit(OpType.MODIFY, old.path, second.entry, process=process),
+                Edit(OpType.MODIFY, new.path, first.entry, process=process),
+            ]
+        )
+        first.detach(old.directory, old.name)
+        second.detach(new.directory, new.name)
+        first.attach(new.directory, new.name)
+        second.attach(old.directory, old.name)
+        self.rows.put(new.path, rows[0])
+        self.rows.put(old.path, rows[1])
+        self.note_open(first)
+        self.note_open(second)
+        self.settle_names([old.path, new.path])
+        self.touch(old.directory)
+        self.touch(new.directory)
+
+    # Directories
+
+    async def _rename_directory(
+        self, node: Node, old: Place, new: Place, target: Node | None, ctx: RequestContext
+    ) -> None:
+        if target is not None:
+            if target.kind is not Kind.DIRECTORY:
+                raise refusal(errno.ENOTDIR)
+            if next(iter(self.names_below(target)), None) is not None:
+                raise refusal(errno.ENOTEMPTY)
+        if is_under(new.path, old.path):
+            raise refusal(errno.EINVAL)
+        for below in list(node.known_below()):
+            if below.kind is Kind.FILE and below.content is not None and below.content.is_dirty:
+                await self.capture(below)
+        # Critical section, to the end.
+        process = provenance(ctx.pid, ctx.uid)
+        self.move_versioned(old.path, new.path, process)
+        if target is not None:
+            self.remove_directory(target, new.directory, new.name)
+        if self.scratch.is_directory(old.path):
+            os.rename(self.scratch.place(old.path), self.scratch.make_room(new.path))
+        node.detach(old.directory, old.name)
+        node.attach(new.directory, new.name)
+        self.rows.move_below(old.path, new.path)
+        self._move_times(old.path, new.path)
+        attrs = self.ensure_attrs(node)
+        attrs.ino = node.ino
+        for below in node.known_below():
+            if below.content is not None:
+                self.note_open(below)
+        self.adopt_unignored(node, new.path, process)
+
+    def move_versioned(self, old: RepoPath, new: RepoPath, process: Provenance | None) -> None:
+        """Logs the renames of all versioned files of a directory."""
+        edits = [
+            Edit(
+                OpType.RENAME,
+                RepoPath(new + path[len(old) :]),
+                entry,
+                old_path=path,
+                process=process,
+            )
+            for path, entry in self.live.files(old)
+        ]
+        if edits:
+            # On the last one only: as soon as the view knows of the directory's move, it takes
+            # the files along that are still to be renamed.
+            edits[-1] = replace(edits[-1], directory_rename=(old, new))
+            self.record(edits)
+
+    def _move_times(self, old: RepoPath, new: RepoPath) -> None:
+        for path in [p for p in self._changed_ns if p == old or is_under(p, old)]:
+            self._changed_ns[RepoPath(new + path[len(old) :])] = self._changed_ns.pop(path)
+
+    def adopt_unignored(self, node: Node, path: RepoPath, process: Provenance | None) -> None:
+        """Takes into the log what came out of an ignored directory."""
+        edits: list[Edit] = []
+        found: list[tuple[RepoPath, FileEntry]] = []
+        for file, status in self._scratch_files(path):
+            is_loggable = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
+            is_small = status.st_size <= self.repo.config.max_blob_bytes
+            if not is_loggable or not is_small or self.is_scratch_name(file):
+                continue
+            place = self.scratch.place(file)
+            if stat.S_ISLNK(status.st_mode):
+                target = os.fsencode(os.readlink(place))
+                entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
+            else:
+                digest, size = self._store_file(place)
+                entry = FileEntry(digest, versioned_mode(status.st_mode), size)
+            edits.append(Edit(OpType.MODIFY, file, entry, process=process))
+            found.append((file, entry))
+        if not edits:
+            return
+        self.record(edits)
+        for file, entry in found:
+            known = self._known(file)
+            status = os.lstat(self.scratch.place(file))
+            attrs = Attrs(
+                mode=None if entry.mode is Mode.SYMLINK else stat.S_IMODE(status.st_mode),
+                uid=status.st_uid,
+                gid=status.st_gid,
+                content=entry.content_hash,
+                ino=known.ino if known else None,
+                mtime_ns=status.st_mtime_ns,
+            )
+            os.unlink(self.scratch.place(file))
+            self.rows.put(file, attrs)
+            if known is not None:
+                self._now_versioned(known, entry, attrs)
+
+    def _scratch_files(self, path: RepoPath) -> list[tuple[RepoPath, os.stat_result]]:
+        files: list[tuple[RepoPath, os.stat_result]] = []
+        pending = [path]
+        while pending:
+            directory = pending.pop()
+            for name, status in self.scratch.names(directory).items():
+                below = join(directory, name)
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append(below)
+                else:
+                    files.append((below, status))
+        return files
+
+    def _known(self, path: RepoPath) -> Node | None:
+        node: Node | None = self.root
+        for name in path.split("/"):
+            if node is None or node.children is None:
+                return None
+            node = node.children.get(name)
+        return node

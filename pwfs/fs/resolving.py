@@ -1,0 +1,344 @@
+"""A workspace's names: the union of its view, its scratch and what is being written."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pyfuse3 import EntryAttributes, RequestContext
+
+from pwfs.fs.attributes import (
+    PERMISSIONS,
+    Attrs,
+    AttrTable,
+    entry_attributes,
+    permissions,
+    versioned_mode,
+)
+from pwfs.fs.errors import refusal
+from pwfs.fs.ignore import IgnoreRules
+from pwfs.fs.journal import Journal
+from pwfs.fs.live import DIRECTORY_MODE, LiveSpace
+from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
+from pwfs.fs.scratch import Scratch
+from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.ids import hash_blob
+from pwfs.model.ops import Op
+from pwfs.model.paths import RepoPath, check_name
+from pwfs.model.views import Workspace
+from pwfs.repo import Repository
+from pwfs.repo.edits import Edit
+from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
+
+EMPTY_BLOB = hash_blob(b"")
+
+
+class Resolving(LiveSpace):
+    """The part of a workspace that finds things and says what they are."""
+
+    def __init__(self, repo: Repository, workspace: Workspace, table: NodeTable) -> None:
+        super().__init__(workspace.id, table, repo.live(workspace.id), repo.blobs)
+        self.repo = repo
+        self.workspace = workspace
+        work = repo.state_dir / "work" / workspace.id
+        self.scratch = Scratch(work / "tree")
+        self.files_directory: Path = work / "files"
+        self.files_directory.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(work / "journal")
+        self.rows = AttrTable(repo.log, workspace.id)
+        self.ignore = IgnoreRules(self.live.file, repo.blobs.get)
+        self.recording: frozenset[RepoPath] = frozenset()
+        self.root.attrs = self.rows.get(RepoPath(""))
+
+    # Finding
+
+    def child(self, directory: Node, name: str) -> Node | None:
+        assert directory.children is not None
+        node = directory.children.get(name)
+        if node is not None or not directory.is_attached:
+            return node
+        path = directory.path_of(name)
+        return self.adopt(directory, name, path, self.view_get(path))
+
+    def child_hinted(self, directory: Node, name: str, hint: object) -> Node | None:
+        assert directory.children is not None
+        node = directory.children.get(name)
+        if node is not None:
+            return node
+        path = directory.path_of(name)
+        if isinstance(hint, os.stat_result):
+            return self._adopt_scratch(directory, name, path, hint)
+        if isinstance(hint, FileEntry | Pending | Directory):
+            return self.adopt(directory, name, path, hint)
+        return self.child(directory, name)
+
+    def adopt(self, directory: Node, name: str, path: RepoPath, found: Found | None) -> Node | None:
+        row = self.rows.get(path)
+        if found is None or (row is not None and row.shadowed):
+            status = self.scratch.stat(path)
+            if status is not None:
+                return self._adopt_scratch(directory, name, path, status)
+        node = super().adopt(directory, name, path, found)
+        if node is None:
+            return None
+        if node.kind is Kind.DIRECTORY:
+            self.scratch.check_directory(path)
+        node.attrs = row
+        if row is not None and row.mode is not None and node.kind is Kind.FILE:
+            assert node.entry is not None
+            row.mode = permissions(node.entry.mode, row.mode)
+        return node
+
+    def _adopt_scratch(
+        self, directory: Node, name: str, path: RepoPath, status: os.stat_result
+    ) -> Node:
+        if stat.S_ISDIR(status.st_mode):
+            node = self.enter(
+                directory,
+                name,
+                Kind.DIRECTORY,
+                self._numbered(path, inode_number(self.id, path, "/")),
+            )
+            node.attrs = self.rows.get(path)
+            return node
+        return self.enter_scratch(directory, name, status)
+
+    def enter_scratch(self, directory: Node, name: str, status: os.stat_result) -> Node:
+        """Makes the node of a file in scratch, or gives one that is known another name."""
+        identity = (status.st_dev, status.st_ino)
+        ino = inode_number(self.id, "scratch", str(identity))
+        known = self.table.peek(ino)
+        if known is not None and known.identity == identity and known.space is self:
+            known.attach(directory, name)
+            return known
+        node = self.enter(directory, name, Kind.SCRATCH, ino)
+        node.identity = identity
+        return node
+
+    def inode_of(self, path: RepoPath, entry: FileEntry) -> int:
+        row = self.rows.get(path)
+        if row is not None and row.ino is not None and row.content == entry.content_hash:
+            return row.ino
+        return super().inode_of(path, entry)
+
+    def _numbered(self, path: RepoPath, default: int) -> int:
+        row = self.rows.get(path)
+        return row.ino if row is not None and row.ino is not None else default
+
+    def scan(self, directory: Node) -> Mapping[str, object]:
+        if not directory.is_attached:
+            return {}
+        path = directory.path
+        hints: dict[str, object] = dict(self.view_list(path))
+        for name, status in self.scratch.names(path).items():
+            row = self.rows.get(directory.path_of(name))
+            if name not in hints or (row is not None and row.shadowed):
+                hints[name] = status
+        for name in directory.fresh_names or ():
+            hints.setdefault(name, None)
+        return hints
+
+    def exists(self, directory: Node) -> bool:
+        path = directory.path
+        return self.view_get(path) is DIRECTORY or self.scratch.is_directory(path)
+
+    def is_current(self, node: Node, directory: Node, name: str) -> bool:
+        path = directory.path_of(name)
+        found = self.view_get(path)
+        if node.kind is Kind.DIRECTORY:
+            return found is DIRECTORY or (found is None and self.scratch.is_directory(path))
+        if node.kind is Kind.SCRATCH:
+            return found is None or (node.attrs is not None and node.attrs.shadowed)
+        return found == node.entry
+
+    def count_subdirectories(self, node: Node) -> int:
+        path = node.path
+        names = {name for name, found in self.view_list(path).items() if found is DIRECTORY}
+        for name, status in self.scratch.names(path).items():
+            if stat.S_ISDIR(status.st_mode):
+                names.add(name)
+        return len(names)
+
+    def is_scratch_name(self, path: RepoPath) -> bool:
+        """Whether a new file of this name is kept in scratch."""
+        return self.ignore.is_ignored(path)
+
+    def new_path(self, directory: Node, name: str) -> RepoPath:
+        """Checks that something may be made under a name; gives its path."""
+        check_name(name)
+        self.check_exists(directory)
+        self.check_writable()
+        path = directory.path_of(name)
+        if len(path.encode()) > 4095:
+            raise refusal(errno.ENAMETOOLONG)
+        return path
+
+    def check_writable(self) -> None:
+        """Refuses to write once the change is final."""
+        if self.workspace.read_only:
+            raise refusal(errno.EROFS)
+
+    # Attributes
+
+    def attributes(self, node: Node, times: Mapping[str, int] | None = None) -> EntryAttributes:
+        if node.kind is Kind.SCRATCH:
+            return self._scratch_attributes(node)
+        if node.kind is Kind.DIRECTORY:
+            return self.directory_attributes(node)
+        attrs, entry, content = node.attrs, node.entry, node.content
+        assert entry is not None
+        is_private = content is not None and content.working is not None
+        size = content.size if content is not None and is_private else entry.size
+        mtime_ns = atime_ns = ctime_ns = None
+        if attrs is not None and (attrs.content == entry.content_hash or is_private or node.fresh):
+            mtime_ns, atime_ns, ctime_ns = attrs.mtime_ns, attrs.atime_ns, attrs.ctime_ns
+        if mtime_ns is None:
+            mtime_ns = self.mtime_of(node, times)
+        if node.kind is Kind.LINK:
+            mode = stat.S_IFLNK | 0o777
+        else:
+            mode = stat.S_IFREG | permissions(entry.mode, attrs.mode if attrs else None)
+        return entry_attributes(
+            node.ino,
+            mode,
+            links=node.link_count,
+            uid=self.uid if attrs is None or attrs.uid is None else attrs.uid,
+            gid=self.gid if attrs is None or attrs.gid is None else attrs.gid,
+            size=size,
+            mtime_ns=mtime_ns,
+            atime_ns=mtime_ns if atime_ns is None else atime_ns,
+            ctime_ns=mtime_ns if ctime_ns is None else ctime_ns,
+        )
+
+    def mtime_of(self, node: Node, times: Mapping[str, int] | None) -> int:
+        if node.fresh:
+            return self.started_ns
+        return super().mtime_of(node, times)
+
+    def directory_attributes(self, node: Node) -> EntryAttributes:
+        attrs = node.attrs or Attrs()
+        changed_ns = self.directory_mtime(node)
+        mtime_ns = changed_ns if attrs.mtime_ns is None else attrs.mtime_ns
+        return entry_attributes(
+            node.ino,
+            stat.S_IFDIR | (DIRECTORY_MODE if attrs.mode is None else attrs.mode),
+            links=self.directory_links(node),
+            uid=self.uid if attrs.uid is None else attrs.uid,
+            gid=self.gid if attrs.gid is None else attrs.gid,
+            size=4096,
+            mtime_ns=mtime_ns,
+            atime_ns=mtime_ns if attrs.atime_ns is None else attrs.atime_ns,
+            ctime_ns=max(changed_ns, attrs.ctime_ns or 0),
+        )
+
+    def scratch_status(self, node: Node) -> os.stat_result:
+        """The real ``stat`` of a file in scratch."""
+        if node.is_attached:
+            return os.lstat(self.scratch.place(node.path))
+        if node.content is not None:
+            return os.fstat(node.content.fd)
+        raise refusal(errno.ESTALE)
+
+    def _scratch_attributes(self, node: Node) -> EntryAttributes:
+        status = self.scratch_status(node)
+        attributes = entry_attributes(
+            node.ino,
+            status.st_mode,
+            links=status.st_nlink,
+            uid=status.st_uid,
+            gid=status.st_gid,
+            size=status.st_size,
+            atime_ns=status.st_atime_ns,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+        )
+        attributes.st_rdev = status.st_rdev
+        attributes.st_blocks = status.st_blocks
+        return attributes
+
+    def touch(self, directory: Node) -> None:
+        super().touch(directory)
+        attrs = directory.attrs
+        if attrs is not None and attrs.mtime_ns is not None:
+            attrs.mtime_ns = None
+            self.rows.put(directory.path, attrs)
+
+    def ensure_attrs(self, node: Node) -> Attrs:
+        """The row of a node, made if there is none, and marked to be saved."""
+        if node.attrs is None:
+            node.attrs = Attrs()
+        self.keep_attrs(node)
+        return node.attrs
+
+    def keep_attrs(self, node: Node) -> None:
+        """Marks a node's row to be saved under each of its names."""
+        if node.attrs is None:
+            return
+        if node.cached_path is not None:
+            self.rows.put(node.cached_path, node.attrs)
+        for directory, name in node.names():
+            if directory.is_attached:
+                self.rows.put(directory.path_of(name), node.attrs)
+
+    def freeze_times(self, node: Node) -> Attrs:
+        """Keeps a file's present inode number and times, whatever the log will say of it."""
+        shown = self.attributes(node)
+        attrs = self.ensure_attrs(node)
+        attrs.ino = node.ino
+        attrs.mtime_ns = shown.st_mtime_ns
+        attrs.atime_ns = shown.st_atime_ns
+        attrs.ctime_ns = time.time_ns()
+        if node.entry is not None:
+            attrs.content = node.entry.content_hash
+        return attrs
+
+    def new_attrs(self, directory: Node, mode: int, ctx: RequestContext) -> Attrs:
+        """The attributes of something a program makes: its own, the group perhaps the parent's."""
+        parent = directory.attrs
+        gid = ctx.gid
+        mode &= PERMISSIONS
+        if parent is not None and parent.mode is not None and parent.mode & stat.S_ISGID:
+            gid = self.gid if parent.gid is None else parent.gid
+        now_ns = time.time_ns()
+        return Attrs(
+            mode=mode, uid=ctx.uid, gid=gid, mtime_ns=now_ns, ctime_ns=now_ns, atime_ns=now_ns
+        )
+
+    def wanted_mode(self, node: Node) -> Mode:
+        """The versioned mode that a file should have by its permissions."""
+        assert node.entry is not None
+        if node.kind is Kind.LINK:
+            return Mode.SYMLINK
+        if node.attrs is None or node.attrs.mode is None:
+            return node.entry.mode
+        return versioned_mode(node.attrs.mode)
+
+    # Logging
+
+    def record(self, edits: Sequence[Edit], *, durable: bool = False) -> list[Op]:
+        """Logs edits whose effect on the known nodes is the caller's to carry out."""
+        paths = {edit.path for edit in edits}
+        paths.update(edit.old_path for edit in edits if edit.old_path is not None)
+        self.recording = frozenset(paths)
+        try:
+            return self.repo.record(self.id, edits, durable=durable)
+        finally:
+            self.recording = frozenset()
+
+    def moved(self, paths: frozenset[RepoPath]) -> None:
+        for path in paths - self.recording:
+            self.reconcile(path)
+
+    def settle_names(self, paths: Sequence[RepoPath]) -> None:
+        """After `record`: where the view shows something else than was written, follows it."""
+        for path in paths:
+            self.reconcile(path)
+
+    def keep_directory(self, directory: Node) -> None:
+        """Keeps a directory from which the last versioned file went away."""
+        if directory is not self.root and directory.is_attached:
+            path = directory.path
+            if self.view_get(path) is not DIRECTORY:
+                self.scratch.make_directory(path)

@@ -1,0 +1,224 @@
+"""The parts of the mount: what every one of them answers, and the directories that are fixed."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
+
+from pwfs.fs.attributes import entry_attributes
+from pwfs.fs.content import Handle
+from pwfs.fs.errors import refusal
+from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
+from pwfs.model.paths import ROOT
+
+if TYPE_CHECKING:
+    from pwfs.fs.invalidate import Invalidator
+
+_STATIC_MODE = stat.S_IFDIR | 0o755
+
+
+class Space:
+    """A tree of nodes with one way of answering; this one refuses everything that writes."""
+
+    def __init__(self, id_: str, table: NodeTable) -> None:
+        self.id = id_
+        self.table = table
+        self.is_gone = False
+        self.started_ns = time.time_ns()
+        self.invalidator: Invalidator | None = None
+        self.root = Node(self, Kind.DIRECTORY, None, "")
+        self.root.cached_path = ROOT
+
+    def on_dropped(self, node: Node) -> None:
+        """Is told of each node that left the table."""
+
+    # Looking
+
+    def child(self, directory: Node, name: str) -> Node | None:
+        """Finds what a name leads to, None for nothing."""
+        raise NotImplementedError
+
+    def scan(self, directory: Node) -> Mapping[str, object]:
+        """Lists a directory; the values are hints for `child_hinted`."""
+        raise NotImplementedError
+
+    def child_hinted(self, directory: Node, name: str, hint: object) -> Node | None:
+        """Does what `child` does, for a hint that is still right."""
+        return self.child(directory, name)
+
+    def times(self, directory: Node) -> Mapping[str, int] | None:
+        """The modification times of a whole directory, where that saves looking them up."""
+        return None
+
+    def attributes(self, node: Node, times: Mapping[str, int] | None = None) -> EntryAttributes:
+        """What ``stat`` shows."""
+        raise NotImplementedError
+
+    def check_exists(self, directory: Node) -> None:
+        """Refuses to look into a directory that is gone."""
+        if not directory.is_attached:
+            raise refusal(errno.ENOENT)
+
+    async def readlink(self, node: Node) -> bytes:
+        """A symbolic link's target."""
+        raise refusal(errno.EINVAL)
+
+    async def open(self, node: Node, flags: int, ctx: RequestContext) -> None:
+        """Checks that a file may be opened so; with O_TRUNC, empties it."""
+        raise refusal(errno.EROFS if flags & os.O_ACCMODE else errno.EISDIR)
+
+    async def read(self, node: Node, offset: int, size: int) -> bytes:
+        """Reads from an open file."""
+        raise refusal(errno.EIO)
+
+    def getxattr(self, node: Node, name: bytes) -> bytes:
+        """An extended attribute's value."""
+        raise refusal(errno.ENODATA)
+
+    def listxattr(self, node: Node) -> Iterable[bytes]:
+        """The names of the extended attributes."""
+        return ()
+
+    # Writing
+
+    async def setattr(
+        self,
+        node: Node,
+        wanted: EntryAttributes,
+        fields: SetattrFields,
+        handle: Handle | None,
+        ctx: RequestContext,
+    ) -> None:
+        """Changes attributes, the size among them."""
+        raise refusal(errno.EROFS)
+
+    async def create(
+        self, directory: Node, name: str, mode: int, flags: int, ctx: RequestContext
+    ) -> Node:
+        """Makes a regular file that is open from the start."""
+        raise refusal(errno.EROFS)
+
+    async def mknod(
+        self, directory: Node, name: str, mode: int, rdev: int, ctx: RequestContext
+    ) -> Node:
+        """Makes a file of any kind but a directory or link."""
+        raise refusal(errno.EROFS)
+
+    async def mkdir(self, directory: Node, name: str, mode: int, ctx: RequestContext) -> Node:
+        """Makes a directory."""
+        raise refusal(errno.EROFS)
+
+    async def symlink(self, directory: Node, name: str, target: bytes, ctx: RequestContext) -> Node:
+        """Makes a symbolic link."""
+        raise refusal(errno.EROFS)
+
+    async def link(self, node: Node, directory: Node, name: str, ctx: RequestContext) -> None:
+        """Gives a file another name."""
+        raise refusal(errno.EROFS)
+
+    async def unlink(self, directory: Node, name: str, ctx: RequestContext) -> None:
+        """Takes away a name that is no directory's."""
+        raise refusal(errno.EROFS)
+
+    async def rmdir(self, directory: Node, name: str, ctx: RequestContext) -> None:
+        """Takes away an empty directory."""
+        raise refusal(errno.EROFS)
+
+    async def rename(
+        self,
+        old_directory: Node,
+        old_name: str,
+        new_directory: Node,
+        new_name: str,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        """Moves a name."""
+        raise refusal(errno.EROFS)
+
+    async def write(self, handle: Handle, offset: int, data: bytes) -> int:
+        """Writes into an open file."""
+        raise refusal(errno.EROFS)
+
+    async def flush(self, handle: Handle) -> None:
+        """Answers a ``close``: afterwards the log has what was written."""
+
+    async def fsync(self, handle: Handle) -> None:
+        """Puts on disk what was written."""
+
+    async def release(self, handle: Handle) -> None:
+        """Ends a handle."""
+
+    def setxattr(self, node: Node, name: bytes, value: bytes) -> None:
+        """Sets an extended attribute."""
+        raise refusal(errno.EROFS)
+
+    def removexattr(self, node: Node, name: bytes) -> None:
+        """Removes an extended attribute."""
+        raise refusal(errno.EROFS)
+
+
+class Collection(Space):
+    """A fixed directory whose entries are other spaces: the top, ``at``, ``views``, ``ws``.
+
+    ``open_space`` gives the space of a name, or None; it is asked again after `gone`.
+    """
+
+    def __init__(
+        self,
+        id_: str,
+        table: NodeTable,
+        *,
+        list_names: Callable[[], Iterable[str]],
+        open_space: Callable[[str], Space | None],
+    ) -> None:
+        super().__init__(id_, table)
+        self._list_names = list_names
+        self._open_space = open_space
+        self._changed_ns = self.started_ns
+        self.spaces: dict[str, Space] = {}
+
+    def child(self, directory: Node, name: str) -> Node | None:
+        space = self.spaces.get(name)
+        if space is None:
+            space = self._open_space(name)
+            if space is None:
+                return None
+            self.spaces[name] = space
+            self.table.add(space.root, inode_number(self.id, name, "root"))
+        return space.root
+
+    def scan(self, directory: Node) -> Mapping[str, object]:
+        return dict.fromkeys(self._list_names())
+
+    def attributes(self, node: Node, times: Mapping[str, int] | None = None) -> EntryAttributes:
+        return entry_attributes(
+            node.ino,
+            _STATIC_MODE,
+            links=2,
+            uid=os.getuid(),
+            gid=os.getgid(),
+            size=0,
+            atime_ns=self._changed_ns,
+            mtime_ns=self._changed_ns,
+            ctime_ns=self._changed_ns,
+        )
+
+    def changed(self, name: str) -> None:
+        """Notes that a name came or went, and tells the kernel."""
+        self._changed_ns = time.time_ns()
+        if self.invalidator is not None and self.root.lookups:
+            self.invalidator.entry(self.root.ino, name)
+            self.invalidator.attributes(self.root.ino)
+
+    def gone(self, name: str) -> Space | None:
+        """Removes a space: what the kernel still holds of it is stale from now on."""
+        space = self.spaces.pop(name, None)
+        if space is not None:
+            space.is_gone = True
+        self.changed(name)
+        return space

@@ -1,0 +1,176 @@
+"""A workspace: a writable view, and the throw-away kind in which nothing is logged."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterable
+
+from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
+
+from pwfs.fs.attributes import PERMISSIONS, Attrs
+from pwfs.fs.content import Handle, provenance
+from pwfs.fs.errors import refusal
+from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.renaming import Renaming
+from pwfs.model.entries import FileEntry
+from pwfs.model.ops import OpType
+from pwfs.repo.edits import Edit
+
+_NAMESPACES = (b"user.", b"trusted.", b"security.")
+_VALUE_BYTES_MAX = 64 * 1024
+
+
+class WorkspaceSpace(Renaming):
+    """All of a workspace; this part changes attributes."""
+
+    async def setattr(
+        self,
+        node: Node,
+        wanted: EntryAttributes,
+        fields: SetattrFields,
+        handle: Handle | None,
+        ctx: RequestContext,
+    ) -> None:
+        if node.kind is Kind.SCRATCH:
+            self._set_scratch(node, wanted, fields)
+            return
+        self.check_writable()
+        if fields.update_size:
+            if node.kind is not Kind.FILE:
+                raise refusal(errno.EISDIR if node.kind is Kind.DIRECTORY else errno.EINVAL)
+            await self.truncate(node, wanted.st_size, (ctx.pid, ctx.uid))
+        self._set_kept(node, wanted, fields)
+        if node.kind is not Kind.FILE:
+            return
+        if fields.update_mode:
+            self._log_mode(node, ctx)
+        if fields.update_size and handle is None:
+            await self._log_truncation(node)
+
+    async def _log_truncation(self, node: Node) -> None:
+        await self.capture(node)
+        if node.handles == 0:
+            self.discard_content(node)
+
+    def _set_kept(self, node: Node, wanted: EntryAttributes, fields: SetattrFields) -> None:
+        """Sets what the workspace keeps beside the log."""
+        has_times = fields.update_atime or fields.update_mtime
+        if not (fields.update_mode or fields.update_uid or fields.update_gid or has_times):
+            return
+        is_directory = node.kind is Kind.DIRECTORY
+        attrs = self.ensure_attrs(node) if is_directory else self.freeze_times(node)
+        attrs.ctime_ns = time.time_ns()
+        if fields.update_mode:
+            attrs.mode = wanted.st_mode & PERMISSIONS
+        if fields.update_uid:
+            attrs.uid = wanted.st_uid
+        if fields.update_gid:
+            attrs.gid = wanted.st_gid
+        if fields.update_atime:
+            attrs.atime_ns = wanted.st_atime_ns
+        if fields.update_mtime:
+            attrs.mtime_ns = wanted.st_mtime_ns
+        is_open = node.content is not None and node.content.working is not None
+        if not is_open and (fields.update_mode or fields.update_uid or fields.update_gid):
+            self.rows.save()
+
+    def _log_mode(self, node: Node, ctx: RequestContext) -> None:
+        """Logs a changed executable bit, unless the content is about to be logged anyway."""
+        entry, mode = node.entry, self.wanted_mode(node)
+        assert entry is not None
+        if node.content is not None and node.content.working is not None:
+            self.note_open(node)
+            if not node.content.is_dirty:
+                node.content.is_dirty = True
+                self.on_dirty(node)
+            return
+        paths = node.targets()
+        if entry.mode is mode or not paths:
+            return
+        process = provenance(ctx.pid, ctx.uid)
+        changed = FileEntry(entry.content_hash, mode, entry.size)
+        self.record([Edit(OpType.MODIFY, path, changed, process=process) for path in paths])
+        node.entry = changed
+        self.settle_names(paths)
+
+    def _set_scratch(self, node: Node, wanted: EntryAttributes, fields: SetattrFields) -> None:
+        if node.is_attached:
+            target: str | int = self.scratch.place(node.path)
+        elif node.content is not None:
+            target = node.content.fd
+        else:
+            raise refusal(errno.ESTALE)
+        status = self.scratch_status(node)
+        if fields.update_size:
+            os.truncate(target, wanted.st_size)
+        if fields.update_uid or fields.update_gid:
+            owner = wanted.st_uid if fields.update_uid else -1
+            group = wanted.st_gid if fields.update_gid else -1
+            if isinstance(target, int):
+                os.chown(target, owner, group)
+            else:
+                os.chown(target, owner, group, follow_symlinks=False)
+        if fields.update_mode and not stat.S_ISLNK(status.st_mode):
+            os.chmod(target, wanted.st_mode & PERMISSIONS)
+        if fields.update_atime or fields.update_mtime:
+            times = (
+                wanted.st_atime_ns if fields.update_atime else status.st_atime_ns,
+                wanted.st_mtime_ns if fields.update_mtime else status.st_mtime_ns,
+            )
+            if isinstance(target, int):
+                os.utime(target, ns=times)
+            else:
+                os.utime(target, ns=times, follow_symlinks=False)
+
+    # Extended attributes
+
+    def getxattr(self, node: Node, name: bytes) -> bytes:
+        if node.kind is Kind.SCRATCH:
+            return os.getxattr(self._xattr_place(node), name, follow_symlinks=False)
+        kept = node.attrs.xattrs if node.attrs is not None else None
+        if kept is None or name not in kept:
+            raise refusal(errno.ENODATA)
+        return kept[name]
+
+    def listxattr(self, node: Node) -> Iterable[bytes]:
+        if node.kind is Kind.SCRATCH:
+            place = self._xattr_place(node)
+            return [os.fsencode(name) for name in os.listxattr(place, follow_symlinks=False)]
+        kept = node.attrs.xattrs if node.attrs is not None else None
+        return list(kept or ())
+
+    def setxattr(self, node: Node, name: bytes, value: bytes) -> None:
+        if node.kind is Kind.SCRATCH:
+            os.setxattr(self._xattr_place(node), name, value, follow_symlinks=False)
+            return
+        self.check_writable()
+        if not name.startswith(_NAMESPACES):
+            raise refusal(errno.EOPNOTSUPP)
+        if len(value) > _VALUE_BYTES_MAX:
+            raise refusal(errno.E2BIG)
+        attrs = self._changed_attrs(node)
+        attrs.xattrs = {**(attrs.xattrs or {}), name: value}
+        self.rows.save()
+
+    def removexattr(self, node: Node, name: bytes) -> None:
+        if node.kind is Kind.SCRATCH:
+            os.removexattr(self._xattr_place(node), name, follow_symlinks=False)
+            return
+        self.check_writable()
+        kept = node.attrs.xattrs if node.attrs is not None else None
+        if kept is None or name not in kept:
+            raise refusal(errno.ENODATA)
+        attrs = self._changed_attrs(node)
+        attrs.xattrs = {key: value for key, value in kept.items() if key != name} or None
+        self.rows.save()
+
+    def _changed_attrs(self, node: Node) -> Attrs:
+        if node.kind is Kind.DIRECTORY:
+            attrs = self.ensure_attrs(node)
+            attrs.ctime_ns = time.time_ns()
+            return attrs
+        return self.freeze_times(node)
+
+    def _xattr_place(self, node: Node) -> str:
+        return self.scratch.place(node.path)

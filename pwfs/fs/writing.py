@@ -1,0 +1,443 @@
+"""Writing in a workspace: working files, and when what is in them goes to the log.
+
+A working file is private until it is captured: hashed, taken into the blob store and logged. From
+then on it is a blob and never changes; the next write starts from a copy.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+from pyfuse3 import RequestContext
+
+from pwfs.fs.attributes import Attrs, versioned_mode
+from pwfs.fs.content import Content, Handle, provenance, write_all
+from pwfs.fs.errors import refusal
+from pwfs.fs.journal import OpenFile
+from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.resolving import EMPTY_BLOB, Resolving
+from pwfs.model.entries import FileEntry
+from pwfs.model.events import EventType
+from pwfs.model.ids import BlobHash
+from pwfs.model.ops import OpType, Provenance
+from pwfs.model.paths import RepoPath
+from pwfs.repo.edits import Edit
+from pwfs.repo.live import Seen
+
+INLINE_BYTES_MAX = 1 << 20
+"""Up to here a copy or a hash is quicker than going to a thread and back."""
+_CHUNK_BYTES = 1 << 20
+
+
+class Writing(Resolving):
+    """The part of a workspace that opens, reads, writes and captures."""
+
+    on_dirty: Callable[[Node], None]
+
+    async def open(self, node: Node, flags: int, ctx: RequestContext) -> None:
+        may_write = flags & os.O_ACCMODE != os.O_RDONLY
+        if node.kind is Kind.SCRATCH:
+            self.open_scratch(node, flags)
+            return
+        if may_write:
+            self.check_writable()
+        if not flags & os.O_TRUNC:
+            self.check_shown(node)
+        if may_write:
+            content = node.content or self.open_content(node)
+            if content.seen is None:
+                content.seen = self.seen_now(node)
+        if flags & os.O_TRUNC:
+            self.check_writable()
+            await self.truncate(node, 0, (ctx.pid, ctx.uid))
+
+    def open_scratch(self, node: Node, flags: int) -> None:
+        """Opens the real file, for writing as far as its permissions let the daemon."""
+        may_write = flags & os.O_ACCMODE != os.O_RDONLY
+        if node.content is None:
+            place = self.scratch.place(node.path)
+            common = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK
+            try:
+                fd = os.open(place, os.O_RDWR | common)
+            except PermissionError:
+                if may_write:
+                    raise
+                fd = os.open(place, os.O_RDONLY | common)
+            node.content = Content(fd, is_scratch=True)
+        elif may_write and not _is_read_write(node.content.fd):
+            fd = os.open(f"/proc/self/fd/{node.content.fd}", os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(fd, node.content.fd, inheritable=False)
+            os.close(fd)
+        if flags & os.O_TRUNC:
+            os.ftruncate(node.content.fd, 0)
+
+    def seen_now(self, node: Node) -> Seen:
+        """What somebody who starts to write this node starts from."""
+        if node.is_attached:
+            return self.live.seen(node.path)
+        current = node.entry
+        return Seen(current, self.live.base_seq, current)
+
+    async def write(self, handle: Handle, offset: int, data: bytes) -> int:
+        node = handle.node
+        content = node.content
+        if content is None or not content.is_writable or content.busy is not None:
+            content = await self.make_private(node, (handle.pid, handle.uid))
+        written = write_all(content.fd, data, offset)
+        if not content.is_scratch:
+            self._wrote(node, content, (handle.pid, handle.uid))
+        return written
+
+    def _wrote(self, node: Node, content: Content, writer: tuple[int, int]) -> None:
+        content.writer = writer
+        content.written_at = time.monotonic()
+        attrs = node.attrs
+        assert attrs is not None
+        attrs.mtime_ns = attrs.ctime_ns = time.time_ns()
+        if not content.is_dirty:
+            content.is_dirty = True
+            self.on_dirty(node)
+
+    async def truncate(self, node: Node, size: int, writer: tuple[int, int]) -> None:
+        """Sets a file's length; what is cut off need not be copied first."""
+        content = await self.make_private(node, writer, keep_bytes=size)
+        os.ftruncate(content.fd, size)
+        if not content.is_scratch:
+            self._wrote(node, content, writer)
+
+    async def make_private(
+        self, node: Node, writer: tuple[int, int], *, keep_bytes: int | None = None
+    ) -> Content:
+        """Gives a node content that may be written, copying the blob if need be."""
+        while True:
+            content = node.content or self.open_content(node)
+            if content.busy is not None:
+                await content.busy.wait()
+                continue
+            if content.is_writable:
+                return content
+            size = content.size if keep_bytes is None else min(content.size, keep_bytes)
+            working, fd = self._new_working_file()
+            try:
+                if size <= INLINE_BYTES_MAX:
+                    _copy(content.fd, fd, size)
+                else:
+                    content.busy = trio.Event()
+                    try:
+                        await trio.to_thread.run_sync(_copy, content.fd, fd, size)
+                    finally:
+                        content.busy.set()
+                        content.busy = None
+            except BaseException:
+                os.close(fd)
+                working.unlink()
+                raise
+            os.close(content.fd)
+            self._drop_working(content)
+            content.fd, content.working, content.is_sealed = fd, working, False
+            if content.seen is None:
+                content.seen = self.seen_now(node)
+            content.writer = writer
+            # From now on its number and times are its own, not derived from the log.
+            self.freeze_times(node)
+            self.note_open(node)
+            return content
+
+    def _new_working_file(self) -> tuple[Path, int]:
+        working = self.files_directory / secrets.token_hex(8)
+        return working, os.open(working, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def start_fresh(self, node: Node, seen: Seen, writer: tuple[int, int]) -> None:
+        """Gives a file that is new its working file."""
+        assert node.attrs is not None
+        working, fd = self._new_working_file()
+        node.content = Content(fd, working, seen=seen, writer=writer)
+        node.fresh = True
+        node.entry = FileEntry(EMPTY_BLOB, versioned_mode(node.attrs.mode or 0), 0)
+        self.note_open(node)
+        self._wrote(node, node.content, writer)
+
+    def note_open(self, node: Node) -> None:
+        """Tells the journal which paths a working file belongs to."""
+        content = node.content
+        if content is None or content.working is None:
+            return
+        paths = node.targets()
+        if not paths:
+            self.journal.ended(content.working.name)
+            return
+        assert content.seen is not None
+        pid, uid = content.writer
+        self.journal.began(
+            OpenFile(
+                id=content.working.name,
+                paths=tuple(paths),
+                seen=content.seen,
+                process=Provenance(pid=pid, command="", uid=uid) if pid else None,
+                mode=self.wanted_mode(node),
+            )
+        )
+
+    # Capturing
+
+    async def flush(self, handle: Handle) -> None:
+        content = handle.node.content
+        if content is not None and content.is_dirty:
+            await self.capture(handle.node)
+
+    async def fsync(self, handle: Handle) -> None:
+        node = handle.node
+        content = node.content
+        if content is None:
+            content = self.open_content(node) if node.kind is Kind.FILE else None
+        if content is None:
+            return
+        if content.is_scratch:
+            await trio.to_thread.run_sync(os.fsync, content.fd)
+            return
+        if content.is_dirty:
+            await self.capture(node, durable=True)
+        elif node.entry is not None and not node.fresh:
+            if self.blobs.has(node.entry.content_hash):
+                await trio.to_thread.run_sync(self._sync_blob, node.entry.content_hash)
+            await trio.to_thread.run_sync(self.repo.log.sync)
+
+    def _sync_blob(self, blob: BlobHash) -> None:
+        self.blobs.adopt(self.blobs.path(blob), blob, sync=True)
+
+    async def release(self, handle: object) -> None:
+        assert isinstance(handle, Handle)
+        node = handle.node
+        content = node.content
+        if content is None or node.handles:
+            return
+        if content.is_dirty and node.targets():
+            # Written through a shared mapping after the last close.
+            await self.capture(node)
+        if node.handles == 0 and node.content is content and content.busy is None:
+            if not content.is_dirty or not node.targets():
+                self.discard_content(node)
+
+    def discard_content(self, node: Node) -> None:
+        """Lets go of a node's content, logged or meant to be lost."""
+        content = node.content
+        if content is None:
+            return
+        node.content = None
+        content.close()
+        self._drop_working(content)
+        if node.fresh and not node.link_count:
+            node.fresh = False
+
+    def _drop_working(self, content: Content) -> None:
+        working = content.working
+        if working is not None:
+            content.working = None
+            content.is_sealed = False
+            working.unlink(missing_ok=True)
+            self.journal.ended(working.name)
+
+    async def capture(self, node: Node, *, durable: bool = False) -> None:
+        """Logs a file's content as it is now, if it differs from what the log has.
+
+        Raises:
+            ChangeIsFinal, NoSpace, Corrupt: as `Repository.record`; the content stays dirty.
+        """
+        while True:
+            content = node.content
+            if content is None or not content.is_dirty or not node.targets():
+                return
+            if content.busy is None:
+                break
+            await content.busy.wait()
+        assert content.working is not None
+        size = content.size
+        if size > self.repo.config.max_blob_bytes:
+            self.move_to_scratch(node, content)
+            return
+        content.is_sealed = True
+        if size <= INLINE_BYTES_MAX and not durable:
+            digest = hash_file(content.fd, size)
+            self.blobs.adopt(content.working, digest)
+        else:
+            # A write that comes while the thread looks waits for `busy`, then makes a copy.
+            content.busy = trio.Event()
+            try:
+                digest = await trio.to_thread.run_sync(self._store, content, size, durable)
+            finally:
+                content.busy.set()
+                content.busy = None
+            if node.content is not content or not node.targets():
+                return
+        # Critical section: no await until the node says what the log says.
+        entry = FileEntry(digest, self.wanted_mode(node), size)
+        paths = node.targets()
+        process = provenance(*content.writer)
+        seen = content.seen
+        edits = [
+            Edit(OpType.MODIFY, path, entry, seen=self._seen_at(path, node, seen), process=process)
+            for path in paths
+        ]
+        self._seal(node, content, entry, edits, durable=durable)
+        # End of the critical section.
+
+    def _seen_at(self, path: RepoPath, node: Node, seen: Seen | None) -> Seen | None:
+        if node.is_attached and node.extra and path != node.path:
+            return None
+        return seen
+
+    def _seal(
+        self,
+        node: Node,
+        content: Content,
+        entry: FileEntry,
+        edits: list[Edit],
+        *,
+        durable: bool,
+    ) -> None:
+        unchanged = entry == node.entry and not node.fresh
+        if not unchanged:
+            before_seen = content.seen
+            self.record(edits, durable=durable)
+            base = before_seen.base if before_seen else None
+            base_seq = before_seen.base_seq if before_seen else self.live.base_seq
+            content.seen = Seen(base, base_seq, entry)
+        node.entry = entry
+        content.is_dirty = False
+        self._drop_working(content)
+        attrs = self.ensure_attrs(node)
+        attrs.content = entry.content_hash
+        attrs.ino = node.ino
+        if node.fresh:
+            node.fresh = False
+            for directory, name in node.names():
+                if directory.fresh_names is not None:
+                    directory.fresh_names.discard(name)
+        if not unchanged:
+            if node.is_attached and self.live.get(node.path) == entry:
+                content.seen = self.live.seen(node.path)
+            self.settle_names([edit.path for edit in edits])
+
+    def _store(self, content: Content, size: int, durable: bool) -> BlobHash:
+        assert content.working is not None
+        digest = hash_file(content.fd, size)
+        if durable:
+            os.fsync(content.fd)
+        self.blobs.adopt(content.working, digest, sync=durable)
+        return digest
+
+    def move_to_scratch(self, node: Node, content: Content) -> None:
+        """Keeps a file that is too large for the log with the workspace, and says so."""
+        assert content.working is not None
+        path = node.targets()[0]
+        place = self.scratch.make_room(path)
+        attrs = self.ensure_attrs(node)
+        os.chmod(content.working, attrs.mode if attrs.mode is not None else 0o644)
+        _keep_owner(content.working, attrs.uid, attrs.gid)
+        os.rename(content.working, place)
+        self.journal.ended(content.working.name)
+        content.working = None
+        content.is_dirty = False
+        content.is_scratch = True
+        status = os.fstat(content.fd)
+        node.kind = Kind.SCRATCH
+        node.identity = (status.st_dev, status.st_ino)
+        attrs.shadowed = True
+        self.rows.put(path, attrs)
+        self.rows.save()
+        if node.fresh:
+            node.fresh = False
+            if node.parent is not None and node.parent.fresh_names is not None:
+                node.parent.fresh_names.discard(node.name)
+        with self.repo.transaction():
+            self.repo.publish(
+                EventType.FILE_SKIPPED,
+                workspace_id=self.id,
+                change_id=self.workspace.change_id,
+                path=path,
+                size=status.st_size,
+                size_max=self.repo.config.max_blob_bytes,
+            )
+
+    def recover(self) -> int:
+        """Logs what an earlier daemon left open; returns how many files had something new."""
+        count = 0
+        for file in self.journal.left_behind():
+            working = self.files_directory / file.id
+            if not working.exists():
+                continue
+            with working.open("rb") as opened:
+                size = os.fstat(opened.fileno()).st_size
+                digest = hash_file(opened.fileno(), size)
+            if size > self.repo.config.max_blob_bytes:
+                os.rename(working, self.scratch.make_room(file.paths[0]))
+                row = self.rows.get(file.paths[0]) or Attrs()
+                row.shadowed = True
+                self.rows.put(file.paths[0], row)
+                continue
+            self.blobs.adopt(working, digest)
+            entry = FileEntry(digest, file.mode, size)
+            edits = [
+                Edit(
+                    OpType.MODIFY,
+                    path,
+                    entry,
+                    seen=file.seen,
+                    process=file.process,
+                    recovered=True,
+                )
+                for path in file.paths
+                if entry != file.seen.current
+            ]
+            if edits and self.record(edits):
+                count += 1
+        for left in self.files_directory.iterdir():
+            left.unlink()
+        self.journal.clear()
+        return count
+
+
+def hash_file(fd: int, size: int) -> BlobHash:
+    """Names a file's content."""
+    if size <= INLINE_BYTES_MAX:
+        return BlobHash(hashlib.sha256(os.pread(fd, size, 0)).hexdigest())
+    digest = hashlib.sha256()
+    offset = 0
+    while offset < size:
+        chunk = os.pread(fd, _CHUNK_BYTES, offset)
+        if not chunk:
+            raise refusal(errno.EIO)
+        digest.update(chunk)
+        offset += len(chunk)
+    return BlobHash(digest.hexdigest())
+
+
+def _copy(source: int, target: int, size: int) -> None:
+    offset = 0
+    while offset < size:
+        try:
+            count = os.copy_file_range(source, target, size - offset, offset, offset)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            count = write_all(
+                target, os.pread(source, min(_CHUNK_BYTES, size - offset), offset), offset
+            )
+        if count == 0:
+            raise refusal(errno.EIO)
+        offset += count
+
+
+def _is_read_write(fd: int) -> bool:
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+
+
+def _keep_owner(path: Path, uid: int | None, gid: int | None) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
