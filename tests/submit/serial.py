@@ -7,6 +7,7 @@ ahead, reusing, stopping, crashing) must make no difference to what lands and wh
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pwfs.model.ids import ChangeId
 from tests.submit.world import Edit, Tree, lay
 
 
@@ -14,15 +15,15 @@ from tests.submit.world import Edit, Tree, lay
 class SerialQueue:
     """``waiting`` holds (priority, number, changes); ``fates`` what became of each number."""
 
-    edits: Mapping[str, Sequence[Edit]]
-    needs: Mapping[str, Sequence[str]]
+    edits: Mapping[ChangeId, Sequence[Edit]]
+    needs: Mapping[ChangeId, Sequence[ChangeId]]
     is_green: Callable[[Tree], bool]
     main: Tree = ()
-    landed: set[str] = field(default_factory=set)
-    waiting: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
+    landed: set[ChangeId] = field(default_factory=set)
+    waiting: list[tuple[int, int, tuple[ChangeId, ...]]] = field(default_factory=list)
     fates: dict[int, str] = field(default_factory=dict)
 
-    def submit(self, number: int, priority: int, changes: tuple[str, ...]) -> None:
+    def submit(self, number: int, priority: int, changes: tuple[ChangeId, ...]) -> None:
         self.waiting.append((priority, number, changes))
         self.waiting.sort(key=lambda item: (-item[0], item[1]))
 
@@ -47,8 +48,8 @@ class SerialQueue:
             self._leave(number, "landed")
 
     def _queued_needs(
-        self, number: int, changes: tuple[str, ...]
-    ) -> list[tuple[int, int, tuple[str, ...]]]:
+        self, number: int, changes: tuple[ChangeId, ...]
+    ) -> list[tuple[int, int, tuple[ChangeId, ...]]]:
         needs = {need for change in changes for need in self.needs.get(change, ())}
         return [item for item in self.waiting if item[1] != number and needs & set(item[2])]
 

@@ -83,7 +83,7 @@ def test_failed_at_head() -> None:
         world.submit(name)
     world.settle()
     done = world.release("a")
-    assert [type(action) for action in done if not isinstance(action, Compose)][0] is Eject
+    assert next(type(action) for action in done if not isinstance(action, Compose)) is Eject
     assert stopped(world) == ["b", "c"]
     assert world.testing() == {"b": "b", "c": "b c"}
     world.release_all()

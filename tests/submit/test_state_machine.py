@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 
 from pwfs.model.errors import DependencyNotLanded
-from pwfs.model.ids import ItemId
-from pwfs.model.queue import AttemptState, ItemState
+from pwfs.model.ids import ChangeId, ItemId
+from pwfs.model.queue import AttemptState, ItemState, TestKey
 from pwfs.submit.forecast import ERROR_RETRIES_MAX
 from tests.submit.serial import SerialQueue
 from tests.submit.world import Crash, Edit, World, lay
@@ -101,7 +101,7 @@ class QueueMachine(RuleBasedStateMachine):
             item_id = self.world.submit(*names, priority=priority)
         except DependencyNotLanded:
             return
-        self.serial.submit(item_id, priority, tuple(names))
+        self.serial.submit(item_id, priority, tuple(ChangeId(name) for name in names))
         self.settle()
 
     @precondition(lambda self: self.world.running())
@@ -166,10 +166,16 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        before = self.world.testing()
-        self.world.restart()
+        before = self.trees_under_test()
+        try:
+            self.world.restart()
+        except Crash:
+            self.world.restart()
         if not self.world.paused:
-            assert self.world.testing() == before, "after a restart, other decisions"
+            assert self.trees_under_test() == before, "after a restart, other decisions"
+
+    def trees_under_test(self) -> dict[ItemId, TestKey]:
+        return {attempt.item_id: attempt.key for attempt in self.world.running()}
 
     @invariant()
     def decides_like_the_serial_queue(self) -> None:
