@@ -193,7 +193,7 @@ class Edits(Landings):
 
     def _write_ops(self, live: LiveView, edit: Edit) -> list[NewOp]:
         current = live.file(edit.path)
-        if current == edit.entry:
+        if current == edit.entry and not self._decides(live, edit.path):
             return []
         op_type = edit.op_type
         if op_type is not OpType.COPY or current is not None:
@@ -201,6 +201,14 @@ class Edits(Landings):
         old_path = edit.old_path if op_type is OpType.COPY else None
         write = self._op(live, replace(edit, op_type=op_type, old_path=old_path), edit.path)
         return [*self._adopting(live, edit.path), write]
+
+    def _decides(self, live: LiveView, path: RepoPath) -> bool:
+        """Whether saving a file as it is shown decides a conflict: one side is shown whole.
+
+        Where both are shown between markers, saving them again decides nothing.
+        """
+        conflict = live.conflict_at(path)
+        return conflict is not None and conflict.shown in (conflict.theirs, conflict.yours)
 
     def _delete_ops(self, live: LiveView, edit: Edit) -> list[NewOp]:
         if live.file(edit.path) is None:

@@ -234,6 +234,8 @@ class Composition:
         self, edit: FileEdit, result: FileEntry, base: FileEntry, layer: Layer
     ) -> list[tuple[RepoPath, Resolution]]:
         """Yours edited a file that theirs deleted or renamed."""
+        if result == base:
+            return []
         target = self._their_target(edit.path, edit.base_seq)
         moved = self._file(target) if target is not None else None
         if target is not None and moved is not None:
