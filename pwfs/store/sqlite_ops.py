@@ -133,7 +133,8 @@ class OpTable:
             conditions.append("id <= ?")
             values.append(until)
         if change_id is not None:
-            conditions.append("change_id = ?")
+            # The "+" keeps SQLite from reading all of a change's operations to find a path's few.
+            conditions.append("change_id = ?" if path is None else "+change_id = ?")
             values.append(change_id)
         if path is not None:
             conditions.append("(path = ? OR (op_type = 'rename' AND old_path = ?))")
