@@ -71,7 +71,8 @@ def clear_dead(directory: Path) -> None:
     """Takes away the mount of a daemon that died, if there is one."""
     for _ in range(16):
         try:
-            os.stat(directory)
+            # Attributes may be cached though nobody answers any more; statfs always asks.
+            os.statvfs(directory)
         except OSError as error:
             if error.errno not in (errno.ENOTCONN, errno.EIO, errno.ECONNABORTED):
                 return

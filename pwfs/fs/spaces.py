@@ -153,6 +153,9 @@ class Space:
     async def release(self, handle: Handle) -> None:
         """Ends a handle."""
 
+    async def sync(self) -> None:
+        """Puts on disk which names there are."""
+
     def setxattr(self, node: Node, name: bytes, value: bytes) -> None:
         """Sets an extended attribute."""
         raise refusal(errno.EROFS)

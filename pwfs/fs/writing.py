@@ -208,6 +208,10 @@ class Writing(Resolving):
                 await trio.to_thread.run_sync(self._sync_blob, node.entry.content_hash)
             await trio.to_thread.run_sync(self.repo.log.sync)
 
+    async def sync(self) -> None:
+        self.rows.save()
+        await trio.to_thread.run_sync(self.repo.log.sync)
+
     def _sync_blob(self, blob: BlobHash) -> None:
         self.blobs.adopt(self.blobs.path(blob), blob, sync=True)
 
