@@ -1,0 +1,375 @@
+"""Carries out what the submit queue's policy decides, and runs its tests.
+
+The runner keeps nothing that matters: each step is stored by the repository before anybody is
+told, what was composed can be composed again, and attempts that a dead daemon left running are
+stopped at the start and planned anew. It sleeps until the repository stores an event.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+import trio
+
+from pwfs.model.changes import Landing
+from pwfs.model.errors import PatchworkError
+from pwfs.model.ids import AttemptId, BlobHash, ItemId, Seq, TreeHash, WorkspaceId
+from pwfs.model.queue import (
+    Attempt,
+    AttemptState,
+    EjectReason,
+    Member,
+    QueueItem,
+    TestKey,
+)
+from pwfs.model.views import ConflictEvent, Workspace
+from pwfs.submit import (
+    Action,
+    Compose,
+    Composition,
+    Eject,
+    InvariantBroken,
+    Land,
+    Reuse,
+    Snapshot,
+    Start,
+    Stop,
+    check_actions,
+    plan,
+)
+from pwfs.submit.invariants import check_landing
+from pwfs.submit.snapshot import CompositionKey
+from pwfs_daemon.testproc import Ended, TestOrder, base_variables, run_test
+
+log = structlog.get_logger(__name__)
+
+ROUNDS_MAX = 10_000
+COMPOSITIONS_MAX = 1_024
+TROUBLE_PAUSE_S = 5.0
+ERROR_PAUSE_S_MAX = 60.0
+
+
+class Merged(Protocol):
+    """A strict composition: a tree, or the conflicts that forbid it."""
+
+    @property
+    def root(self) -> TreeHash | None: ...
+    @property
+    def conflicts(self) -> tuple[ConflictEvent, ...]: ...
+
+
+class Settings(Protocol):
+    """The settings that the runner itself reads; the policy's are in the snapshot."""
+
+    @property
+    def test_dir(self) -> str: ...
+    @property
+    def test_timeout_s(self) -> float: ...
+
+
+class Contents(Protocol):
+    """Where outputs are kept; any thread may use it."""
+
+    def put(self, content: bytes, *, sync: bool = False) -> BlobHash: ...
+
+
+class Results(Protocol):
+    """Where earlier results are found."""
+
+    def passed_attempt(self, key: TestKey) -> Attempt | None: ...
+
+
+class QueueRepository(Protocol):
+    """What the runner needs of a repository; each method is atomic and stores before it returns."""
+
+    @property
+    def state_dir(self) -> Path: ...
+    @property
+    def config(self) -> Settings: ...
+    @property
+    def blobs(self) -> Contents: ...
+    @property
+    def log(self) -> Results: ...
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]: ...
+    async def settled(self) -> None: ...
+    def queue_snapshot(self) -> Snapshot: ...
+    def candidate(self, base_seq: Seq, members: Sequence[Member]) -> Merged: ...
+    def recover_attempts(self) -> None: ...
+    def start_attempt(
+        self, item: QueueItem, base_seq: Seq, stack: Sequence[Member], key: TestKey
+    ) -> Attempt: ...
+    def finish_attempt(
+        self,
+        attempt_id: AttemptId,
+        state: AttemptState,
+        exit_code: int | None,
+        output_hash: BlobHash | None,
+        detail: str,
+    ) -> Attempt: ...
+    def reuse_attempt(
+        self,
+        item: QueueItem,
+        base_seq: Seq,
+        stack: Sequence[Member],
+        key: TestKey,
+        source_attempt_id: AttemptId,
+    ) -> Attempt: ...
+    def land_item(self, item_id: ItemId, attempt_id: AttemptId) -> list[Landing]: ...
+    def eject(self, item_id: ItemId, reason: EjectReason, detail: str) -> object: ...
+    def create_test_workspace(self, name: str, root: TreeHash) -> Workspace: ...
+    def destroy_workspace(self, workspace_id: WorkspaceId) -> object: ...
+    def workspaces(self) -> list[Workspace]: ...
+
+
+class MountLike(Protocol):
+    """What the runner needs of the mount."""
+
+    def path_of(self, workspace_id: WorkspaceId) -> Path: ...
+
+
+@dataclass
+class _Test:
+    """A test that this process runs; ``is_decided`` once its end is stored."""
+
+    attempt: Attempt
+    item: QueueItem
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    is_decided: bool = False
+
+
+def output_path(state_dir: Path, attempt_id: AttemptId) -> Path:
+    """Where an attempt's output grows while it runs; afterwards it is a blob."""
+    return state_dir / "work" / "attempts" / f"{attempt_id}.log"
+
+
+class QueueRunner:
+    """Runs the submit queue of one repository; see the module.
+
+    ``execute`` runs a test in place of `pwfs_daemon.testproc.run_test`.
+    """
+
+    def __init__(
+        self,
+        repo: QueueRepository,
+        mount: MountLike,
+        *,
+        execute: Callable[[TestOrder], Awaitable[Ended]] = run_test,
+    ) -> None:
+        self._repo = repo
+        self._mount = mount
+        self._execute = execute
+        self._woken = trio.Event()
+        self._tests: dict[AttemptId, _Test] = {}
+        self._compositions: dict[CompositionKey, Composition] = {}
+        self._errors: dict[ItemId, int] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves the queue until cancelled; then no test runs any more."""
+        unsubscribe = self._repo.subscribe(self._wake)
+        try:
+            self._recover()
+            await trio.to_thread.run_sync(_clear, self._repo.state_dir)
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                await self._serve(nursery)
+        finally:
+            unsubscribe()
+
+    async def _serve(self, nursery: trio.Nursery) -> None:
+        while True:
+            self._woken = trio.Event()
+            try:
+                await self._settle(nursery)
+            except PatchworkError as error:
+                # What was composed may rest on what turned out not to be so.
+                self._compositions.clear()
+                log.warning("the queue cannot go on for now", error=str(error))
+                await trio.sleep(TROUBLE_PAUSE_S)
+                continue
+            except InvariantBroken:
+                log.exception("the queue stands still: a defect would break a promise")
+                await trio.sleep(TROUBLE_PAUSE_S)
+            await self._woken.wait()
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    def _recover(self) -> None:
+        """Ends what a dead daemon left running."""
+        self._repo.recover_attempts()
+        for workspace in self._repo.workspaces():
+            if workspace.test_root is not None:
+                self._repo.destroy_workspace(workspace.id)
+
+    async def _settle(self, nursery: trio.Nursery) -> None:
+        """Plans and acts until nothing is left to do.
+
+        A plan is carried out without an await, on the state that it was made for.
+        """
+        for _ in range(ROUNDS_MAX):
+            snapshot = self._snapshot()
+            actions = plan(snapshot)
+            if not actions:
+                return
+            check_actions(snapshot, actions)
+            for action in actions:
+                self._carry_out(action, snapshot, nursery)
+            await trio.lowlevel.checkpoint()
+        log.error("the queue does not come to rest", rounds=ROUNDS_MAX)
+
+    def _snapshot(self) -> Snapshot:
+        bare = self._repo.queue_snapshot()
+        self._forget({item.id: item.members for item in bare.items})
+        passed = dict(bare.passed)
+        for composition in self._compositions.values():
+            if composition.root is not None:
+                key = bare.key(composition.root)
+                found = self._repo.log.passed_attempt(key)
+                if found is not None:
+                    passed[key] = found.id
+        return replace(bare, compositions=dict(self._compositions), passed=passed)
+
+    def _forget(self, queued: dict[ItemId, tuple[Member, ...]]) -> None:
+        members = set(queued.values())
+        for known in [known for known in self._compositions if known[1] not in members]:
+            del self._compositions[known]
+        while len(self._compositions) > COMPOSITIONS_MAX:
+            del self._compositions[next(iter(self._compositions))]
+        for item_id in self._errors.keys() - queued.keys():
+            del self._errors[item_id]
+
+    def _carry_out(self, action: Action, snapshot: Snapshot, nursery: trio.Nursery) -> None:
+        repo = self._repo
+        items = {item.id: item for item in snapshot.items}
+        match action:
+            case Compose(item_id, base_seq, stack, below):
+                merged = repo.candidate(base_seq, stack)
+                self._compositions[below, items[item_id].members] = Composition(
+                    base_seq, stack, below, merged.root, merged.conflicts
+                )
+            case Start(item_id, base_seq, stack, key):
+                attempt = repo.start_attempt(items[item_id], base_seq, stack, key)
+                test = self._tests[attempt.id] = _Test(attempt, items[item_id])
+                nursery.start_soon(self._run_attempt, test)
+            case Reuse(item_id, base_seq, stack, key, source):
+                repo.reuse_attempt(items[item_id], base_seq, stack, key, source)
+            case Stop(attempt_id, why):
+                self._stop(attempt_id, why)
+            case Land(item_id, attempt_id):
+                landings = repo.land_item(item_id, attempt_id)
+                check_landing(_attempt(snapshot, attempt_id), landings)
+                log.info("landed", item=item_id, attempt=attempt_id, seq=landings[-1].seq)
+            case Eject(item_id, reason, detail):
+                repo.eject(item_id, reason, detail)
+                log.info("ejected", item=item_id, reason=reason, detail=detail)
+
+    def _stop(self, attempt_id: AttemptId, why: str) -> None:
+        """Stores first that the result counts for nothing, then ends the processes."""
+        self._repo.finish_attempt(attempt_id, AttemptState.STOPPED, None, None, why)
+        test = self._tests.get(attempt_id)
+        if test is not None:
+            test.is_decided = True
+            test.scope.cancel()
+
+    async def _run_attempt(self, test: _Test) -> None:
+        attempt = test.attempt
+        output = output_path(self._repo.state_dir, attempt.id)
+        try:
+            with test.scope:
+                ended = await self._perform(test, output)
+                output_hash = await self._keep(output)
+                if ended.state is AttemptState.ERROR:
+                    await self._pause_after_error(test, ended)
+                while True:
+                    if self._finish(test, ended, output_hash):
+                        break
+                    await trio.sleep(TROUBLE_PAUSE_S)
+        finally:
+            del self._tests[attempt.id]
+            self._finish(test, Ended(AttemptState.STOPPED, None, "the daemon stopped"), None)
+            _remove(output)
+
+    def _finish(self, test: _Test, ended: Ended, output_hash: BlobHash | None) -> bool:
+        """Stores how a test ended, once: a result after the end counts for nothing.
+
+        Returns whether the end is stored; if not, it is worth another try.
+        """
+        if not test.is_decided:
+            attempt_id = test.attempt.id
+            try:
+                self._repo.finish_attempt(
+                    attempt_id, ended.state, ended.exit_code, output_hash, ended.detail
+                )
+            except PatchworkError as error:
+                log.warning("a test's end is not stored", attempt=attempt_id, error=str(error))
+                return False
+            test.is_decided = True
+        return True
+
+    async def _perform(self, test: _Test, output: Path) -> Ended:
+        """Runs the test in a throw-away workspace; what fails around it is an error, not a result."""
+        attempt, repo = test.attempt, self._repo
+        try:
+            workspace = repo.create_test_workspace(f"test-{attempt.id}", attempt.key.root)
+            try:
+                await repo.settled()
+                order = TestOrder(
+                    command=attempt.key.command,
+                    directory=self._mount.path_of(workspace.id),
+                    subdirectory=repo.config.test_dir or ".",
+                    variables=_variables(test),
+                    log=output,
+                    time_limit_s=repo.config.test_timeout_s,
+                )
+                return await self._execute(order)
+            finally:
+                repo.destroy_workspace(workspace.id)
+        except (PatchworkError, OSError) as error:
+            return Ended(AttemptState.ERROR, None, str(error))
+
+    async def _keep(self, output: Path) -> BlobHash | None:
+        try:
+            content = await trio.to_thread.run_sync(output.read_bytes)
+            put = partial(self._repo.blobs.put, content, sync=True)
+            return await trio.to_thread.run_sync(put)
+        except FileNotFoundError:
+            return None
+        except (PatchworkError, OSError) as error:
+            log.warning("a test's output is lost", output=str(output), error=str(error))
+            return None
+
+    async def _pause_after_error(self, test: _Test, ended: Ended) -> None:
+        """Gives what is broken some time, before the error is stored and the test repeated."""
+        count = self._errors[test.item.id] = self._errors.get(test.item.id, 0) + 1
+        pause_s = min(ERROR_PAUSE_S_MAX, 2.0**count)
+        log.warning("a test could not be run", attempt=test.attempt.id, detail=ended.detail)
+        await trio.sleep(pause_s)
+
+
+def _attempt(snapshot: Snapshot, attempt_id: AttemptId) -> Attempt:
+    return next(attempt for attempt in snapshot.attempts if attempt.id == attempt_id)
+
+
+def _variables(test: _Test) -> dict[str, str]:
+    members = test.item.members
+    return {
+        **base_variables(),
+        "PATCHWORK_CHANGE": " ".join(member.change_id for member in members),
+        "PATCHWORK_VERSION": " ".join(str(member.version) for member in members),
+        "PATCHWORK_ATTEMPT": str(test.attempt.id),
+    }
+
+
+def _clear(state_dir: Path) -> None:
+    """Makes the directory of outputs, without what a dead daemon left in it."""
+    directory = output_path(state_dir, AttemptId(0)).parent
+    directory.mkdir(parents=True, exist_ok=True)
+    for left in directory.glob("*.log"):
+        left.unlink(missing_ok=True)
+
+
+def _remove(output: Path) -> None:
+    output.unlink(missing_ok=True)

@@ -1,0 +1,276 @@
+"""The parent of one test's processes: keeps them together, and ends them together.
+
+A program of its own, standard library only, run by its path. It is the subreaper of everything
+the test starts, so a process that leaves its session is found all the same; and as it holds the
+other end of a pipe from the daemon, the test ends even when the daemon is killed. It stands on
+the disk, outside the mount: only its child, which the daemon never waits for, steps into it.
+
+It reads one line of JSON from its standard input (see `main`), and stops the test when that input
+ends. It answers with one line of JSON on its standard output when no process of the test is left:
+``kind`` is ``exited`` (with ``exit_code`` or ``signal``), ``stopped``, ``unusable`` (the tree
+could not be entered) or ``no_directory`` (the tree lacks the directory to test in).
+"""
+
+import ctypes
+import json
+import os
+import selectors
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+SHELL = "/bin/sh"
+CHUNK_BYTES = 65536
+LEFTOVER_GRACE_S = 2.0
+KILL_LIMIT_S = 10.0
+POLL_S = 0.02
+
+
+class BoundedLog:
+    """A file that keeps the beginning as it comes, and at the end the end, of an output."""
+
+    def __init__(self, path: str, head_bytes_max: int, tail_bytes_max: int) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._head_left = head_bytes_max
+        self._tail_max = tail_bytes_max
+        self._tail: deque[bytes] = deque()
+        self._tail_bytes = 0
+        self._dropped = 0
+
+    def write(self, data: bytes) -> None:
+        """Adds output."""
+        if self._head_left:
+            head, data = data[: self._head_left], data[self._head_left :]
+            self._head_left -= len(head)
+            self._append(head)
+        if data:
+            self._tail.append(data)
+            self._tail_bytes += len(data)
+        while self._tail_bytes > self._tail_max:
+            oldest = self._tail.popleft()
+            rest = oldest[self._tail_bytes - self._tail_max :]
+            if rest:
+                self._tail.appendleft(rest)
+            self._tail_bytes -= len(oldest) - len(rest)
+            self._dropped += len(oldest) - len(rest)
+
+    def close(self) -> None:
+        """Adds the end, and says how much is missing before it."""
+        if self._dropped:
+            self._append(f"\n[... {self._dropped} bytes are left out here ...]\n".encode())
+        for data in self._tail:
+            self._append(data)
+        os.close(self._file)
+
+    def _append(self, data: bytes) -> None:
+        # A full disk costs output, not the test's result.
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError:
+            self._head_left = 0
+
+
+class Ward:
+    """The test's processes and its output."""
+
+    def __init__(self, spec: dict[str, object], temporary: str) -> None:
+        self._log = BoundedLog(
+            str(spec["log"]), int(str(spec["head_bytes_max"])), int(str(spec["tail_bytes_max"]))
+        )
+        self._grace_s = float(str(spec["grace_s"]))
+        self._wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        self._is_stopped = False
+        self._status: int | None = None
+        self._complaint = b""
+        self._output, output = os.pipe2(os.O_CLOEXEC)
+        self._errors, errors = os.pipe2(os.O_CLOEXEC)
+        variables = spec["variables"]
+        assert isinstance(variables, dict)
+        environment = {str(name): str(value) for name, value in variables.items()}
+        for name, place in (("HOME", "home"), ("TMPDIR", "tmp")):
+            directory = Path(temporary, place)
+            directory.mkdir(0o700)
+            environment[name] = str(directory)
+        self._pid = os.fork()
+        if self._pid == 0:
+            become_test(spec, environment, output, errors)
+        os.close(output)
+        os.close(errors)
+        os.set_blocking(self._output, False)
+        os.set_blocking(self._errors, False)
+        self._selector = selectors.DefaultSelector()
+        for descriptor in (0, self._wakeup, self._output, self._errors):
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def run(self) -> dict[str, object]:
+        """Waits until the test ended or is stopped, then until nothing of it is left."""
+        while self._status is None and not self._is_stopped:
+            self._turn(None)
+        was_stopped = self._status is None
+        leftover = self._end_all(self._grace_s if was_stopped else LEFTOVER_GRACE_S)
+        while self._read(self._output):
+            pass
+        while self._read(self._errors):
+            pass
+        self._log.close()
+        return {**self._result(was_stopped), "leftover": leftover}
+
+    def _result(self, was_stopped: bool) -> dict[str, object]:
+        if self._complaint:
+            kind, _, detail = self._complaint.decode(errors="replace").partition(" ")
+            return {"kind": kind, "detail": detail}
+        if was_stopped or self._status is None:
+            return {"kind": "stopped"}
+        code = os.waitstatus_to_exitcode(self._status)
+        if code < 0:
+            return {"kind": "exited", "exit_code": 128 - code, "signal": -code}
+        return {"kind": "exited", "exit_code": code}
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number != signal.SIGCHLD:
+            self._is_stopped = True
+
+    def _turn(self, timeout_s: float | None) -> bool:
+        """Handles what happens next; returns whether a process of the test is left."""
+        for ready, _ in self._selector.select(timeout_s):
+            if not self._read(ready.fd):
+                self._selector.unregister(ready.fd)
+                self._is_stopped |= ready.fd == 0
+        return self._reap()
+
+    def _read(self, descriptor: int) -> bytes:
+        """Reads what is there; nothing at the end, or when asked without need."""
+        try:
+            data = os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return b""
+        if descriptor == self._output:
+            self._log.write(data)
+        elif descriptor == self._errors:
+            self._complaint += data
+        return data
+
+    def _reap(self) -> bool:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._pid:
+                self._status = status
+
+    def _end_all(self, grace_s: float) -> int:
+        """Asks all processes to end, then kills them; returns how many could not be killed."""
+        if not self._reap():
+            return 0
+        signal_all(signal.SIGTERM)
+        begin = time.monotonic()
+        while time.monotonic() - begin < grace_s:
+            if not self._turn(POLL_S):
+                return 0
+        begin = time.monotonic()
+        while time.monotonic() - begin < KILL_LIMIT_S:
+            signal_all(signal.SIGKILL)
+            if not self._turn(POLL_S):
+                return 0
+        return len(descendants())
+
+
+def become_test(
+    spec: dict[str, object], environment: dict[str, str], output: int, errors: int
+) -> None:
+    """Turns the forked child into the test; what prevents it goes to ``errors``."""
+    kind = "unusable"
+    try:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()
+        # Python ignores these two, and exec would hand that on.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (output, 1), (output, 2)):
+            os.dup2(source, target)
+        os.chdir(str(spec["directory"]))
+        kind = "no_directory"
+        os.chdir(str(spec["subdirectory"]))
+        kind = "unusable"
+        os.execve(SHELL, [SHELL, "-c", str(spec["command"])], environment)
+    except OSError as error:
+        os.write(errors, f"{kind} {error}".encode())
+    finally:
+        os._exit(127)
+
+
+def descendants() -> list[int]:
+    """All processes below this one, by a walk over ``/proc``."""
+    children: dict[int, list[int]] = {}
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                fields = (process / "stat").read_bytes().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(process.name))
+    found: list[int] = []
+    pending = [os.getpid()]
+    while pending:
+        below = children.get(pending.pop(), [])
+        found.extend(below)
+        pending.extend(below)
+    return found
+
+
+def signal_all(number: int) -> None:
+    """Sends a signal to all processes below this one."""
+    for pid in descendants():
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def prctl(option: int, value: int) -> None:
+    """Calls prctl(2)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def main() -> None:
+    """Runs the test that the first line of the input describes.
+
+    It holds ``command``, ``directory`` and in it ``subdirectory``, ``variables`` of the
+    environment (HOME and TMPDIR are added), ``log``, ``head_bytes_max``, ``tail_bytes_max`` and
+    ``grace_s``, the time between SIGTERM and SIGKILL.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            return
+        line += byte
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    temporary = tempfile.mkdtemp(prefix="patchwork-test-")
+    try:
+        report = Ward(json.loads(line), temporary).run()
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        os.write(1, json.dumps(report).encode() + b"\n")
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
