@@ -20,7 +20,7 @@ from pwfs.model.errors import Corrupt, MountUnavailable, PatchworkError
 from pwfs.repo import Repository
 from pwfs.repo.config import Config
 from pwfs_daemon import __version__
-from pwfs_daemon.runner import Runner
+from pwfs_daemon.runner import QueueRunner
 from pwfs_daemon.sockets import bind_tcp, bind_unix, format_address
 from pwfs_daemon.watcher import watch_conflicts
 from pwfs_daemon.web.app import create_application
@@ -28,6 +28,7 @@ from pwfs_daemon.web.serve import serve_socket
 from pwfs_daemon.web.services import Services
 from pwfs_daemon.web.transport import Transport
 from pwfs_daemon.whereabouts import Whereabouts, device_of, publish, withdraw
+from pwfs_daemon.wiring import RunnerRepository, WorkspacePaths
 
 log = structlog.get_logger(__name__)
 
@@ -95,16 +96,16 @@ async def _run_doors(
     announce: Callable[[Whereabouts], None],
     stop: trio.Event,
 ) -> None:
-    runner = Runner(repo, mount.mountpoint)
+    runner = QueueRunner(RunnerRepository(repo), WorkspacePaths(mount.mountpoint))
     http = f"http://{format_address(sockets.tcp)}"
-    services = Services(repo, mount, runner, token=_token(repo), http=http)
+    services = Services(repo, mount, token=_token(repo), http=http)
     application = create_application(services)
     # The workers' nursery is the inner one: cancelling it leaves the servers their grace.
     async with trio.open_nursery() as doors:
         for listener, transport in ((sockets.unix, Transport.UNIX), (sockets.tcp, Transport.TCP)):
             await doors.start(partial(serve_socket, application, services, listener, transport))
         async with trio.open_nursery() as workers:
-            workers.start_soon(runner.run)
+            await workers.start(runner.run)
             workers.start_soon(watch_conflicts, repo)
             whereabouts = Whereabouts(
                 pid=os.getpid(),

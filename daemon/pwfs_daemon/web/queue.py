@@ -16,6 +16,7 @@ from pwfs_daemon.web.answers import (
     read_body,
 )
 from pwfs_daemon.web.blobs import send_content
+from pwfs_daemon.web.outputs import read_output
 from pwfs_daemon.web.services import repository, services
 
 routes = Blueprint("queue", __name__)
@@ -150,7 +151,7 @@ def _output(attempt: Attempt, *, follow: bool) -> Response:
         return send_content(attempt.output_hash, TEXT)
     if attempt.state is not AttemptState.RUNNING:
         return Response(attempt.detail + "\n" if attempt.detail else "", content_type=TEXT)
-    response = Response(services().outputs.read(attempt.id, follow=follow), content_type=TEXT)
+    response = Response(read_output(services(), attempt.id, follow=follow), content_type=TEXT)
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     return response

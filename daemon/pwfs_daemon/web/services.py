@@ -1,13 +1,11 @@
 """What the routes work with, and the two barriers of promise 7 around it."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol, cast
 
 import trio
 from quart import current_app
 
-from pwfs.model.ids import AttemptId
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 
@@ -29,22 +27,12 @@ class MountDoor(Protocol):
         """Takes the workspace away from its directory."""
 
 
-class TestOutputs(Protocol):
-    """Where the output of running tests is found."""
-
-    def read(self, attempt_id: AttemptId, *, follow: bool) -> AsyncIterator[bytes]:
-        """Yields what a running attempt printed so far; with ``follow`` until it ends."""
-
-
 class Services:
     """The repository, the mount and the runner, as the routes see them."""
 
-    def __init__(
-        self, repo: Repository, mount: MountDoor, outputs: TestOutputs, *, token: str, http: str
-    ) -> None:
+    def __init__(self, repo: Repository, mount: MountDoor, *, token: str, http: str) -> None:
         self.repo = repo
         self.mount = mount
-        self.outputs = outputs
         self.token = token
         self.http = http
         self.stopping = trio.Event()

@@ -3,8 +3,10 @@
 import enum
 import hmac
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+import trio
 from quart import request
 
 from pwfs.model.errors import Unauthenticated
@@ -42,7 +44,8 @@ class TaggedApplication:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._application({**scope, SCOPE_KEY: self._transport}, receive, send)
+            tagged = {**scope, SCOPE_KEY: self._transport}
+            await self._application(tagged, receive, partial(_send, send))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -50,6 +53,18 @@ class TaggedApplication:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+async def _send(send: Send, message: Any) -> None:
+    """Sends a message, the last one of a response whole.
+
+    Hypercorn starts a connection's idle timer while it sends that one, and tells Quart-Trio that
+    the request is over, which cancels the task that sends: without the shield the connection
+    would stay open for as long as its client likes.
+    """
+    is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+    with trio.CancelScope(shield=is_last):
+        await send(message)
 
 
 async def authenticate() -> None:
