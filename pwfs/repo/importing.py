@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -202,13 +203,18 @@ def _from_git(
 def _read_objects(
     root: Path, blobs: BlobStore, wanted: list[tuple[RepoPath, Mode, bytes]]
 ) -> list[tuple[RepoPath, FileEntry]]:
+    """Reads contents by one git process, which takes the names from a file, not one by one."""
     found = []
-    command = ["git", "-C", str(root), "cat-file", "--batch"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
-        for path, mode, object_id in wanted:
-            process.stdin.write(object_id + b"\n")
-            process.stdin.flush()
+    command = ["git", "-C", str(root), "cat-file", "--batch", "--buffer"]
+    with tempfile.TemporaryFile() as names:
+        names.writelines(object_id + b"\n" for _, _, object_id in wanted)
+        names.seek(0)
+        process = subprocess.Popen(
+            command, stdin=names, stdout=subprocess.PIPE, bufsize=CHUNK_BYTES
+        )
+    with process:
+        assert process.stdout is not None
+        for path, mode, _ in wanted:
             header = process.stdout.readline().split()
             if len(header) != 3 or header[1] != b"blob":
                 raise InvalidArgument(
@@ -218,7 +224,6 @@ def _read_objects(
             content = process.stdout.read(size)
             process.stdout.read(1)
             found.append((path, FileEntry(blobs.put(content), mode, size)))
-        process.stdin.close()
     return found
 
 
