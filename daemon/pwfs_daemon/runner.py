@@ -5,7 +5,7 @@ told, what was composed can be composed again, and attempts that a dead daemon l
 stopped at the start and planned anew. It sleeps until the repository stores an event.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ import trio
 
 from pwfs.model.changes import Landing
 from pwfs.model.errors import PatchworkError
-from pwfs.model.ids import AttemptId, BlobHash, ItemId, Seq, TreeHash, WorkspaceId
+from pwfs.model.events import Event, EventType
+from pwfs.model.ids import AttemptId, BlobHash, EventId, ItemId, Seq, TreeHash, WorkspaceId
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -48,6 +49,18 @@ log = structlog.get_logger(__name__)
 
 ROUNDS_MAX = 10_000
 COMPOSITIONS_MAX = 1_024
+FOLLOWED = frozenset(EventType) - {
+    EventType.OP_APPENDED,
+    EventType.CONFLICT_DETECTED,
+    EventType.CONFLICT_RESOLVED,
+    EventType.VIEW_CREATED,
+    EventType.VIEW_DELETED,
+    EventType.WORKSPACE_CREATED,
+    EventType.WORKSPACE_SWITCHED,
+    EventType.WORKSPACE_DESTROYED,
+    EventType.FILE_SKIPPED,
+}
+"""What may concern the queue; agents' edits, which are most of all events, do not."""
 TROUBLE_PAUSE_S = 5.0
 ERROR_PAUSE_S_MAX = 60.0
 
@@ -76,8 +89,13 @@ class Contents(Protocol):
     def put(self, content: bytes, *, sync: bool = False) -> BlobHash: ...
 
 
-class Results(Protocol):
-    """Where earlier results are found."""
+class Records(Protocol):
+    """Where earlier results are found, and what happened since."""
+
+    def last_event_id(self) -> EventId: ...
+    def events(
+        self, since: EventId, *, types: Collection[EventType] | None = None, limit: int = 1000
+    ) -> list[Event]: ...
 
     def passed_attempt(self, key: TestKey) -> Attempt | None: ...
 
@@ -92,7 +110,7 @@ class QueueRepository(Protocol):
     @property
     def blobs(self) -> Contents: ...
     @property
-    def log(self) -> Results: ...
+    def log(self) -> Records: ...
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]: ...
     async def settled(self) -> None: ...
     def queue_snapshot(self) -> Snapshot: ...
@@ -162,6 +180,7 @@ class QueueRunner:
         self._mount = mount
         self._execute = execute
         self._woken = trio.Event()
+        self._seen: EventId | None = None
         self._tests: dict[AttemptId, _Test] = {}
         self._compositions: dict[CompositionKey, Composition] = {}
         self._errors: dict[ItemId, int] = {}
@@ -181,18 +200,25 @@ class QueueRunner:
     async def _serve(self, nursery: trio.Nursery) -> None:
         while True:
             self._woken = trio.Event()
+            if not self._is_concerned():
+                await self._woken.wait()
+                continue
             try:
                 await self._settle(nursery)
             except PatchworkError as error:
                 # What was composed may rest on what turned out not to be so.
                 self._compositions.clear()
+                self._seen = None
                 log.warning("the queue cannot go on for now", error=str(error))
                 await trio.sleep(TROUBLE_PAUSE_S)
-                continue
             except InvariantBroken:
                 log.exception("the queue stands still: a defect would break a promise")
                 await trio.sleep(TROUBLE_PAUSE_S)
-            await self._woken.wait()
+
+    def _is_concerned(self) -> bool:
+        """Whether something happened since the last look that the policy should know of."""
+        before, self._seen = self._seen, self._repo.log.last_event_id()
+        return before is None or bool(self._repo.log.events(before, types=FOLLOWED, limit=1))
 
     def _wake(self) -> None:
         self._woken.set()

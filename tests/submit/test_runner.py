@@ -5,7 +5,7 @@ are held by the scenario on trio's mock clock, but for the last ones, which run 
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,11 @@ import trio.testing
 
 from pwfs.model.changes import Landing
 from pwfs.model.errors import NoSpace, StaleBase
-from pwfs.model.ids import AgentId, AttemptId, BlobHash, ItemId, Seq, TreeHash, WorkspaceId
+from pwfs.model.events import Event, EventType
+from pwfs.model.ids import AgentId, AttemptId, BlobHash, EventId, ItemId, Seq, TreeHash, WorkspaceId
 from pwfs.model.queue import Attempt, AttemptState, EjectReason
 from pwfs.model.views import Workspace
+from pwfs.submit import Snapshot
 from pwfs_daemon.runner import MountLike, QueueRepository, QueueRunner, output_path
 from pwfs_daemon.testproc import Ended, TestOrder, run_test
 from tests.submit.world import BEGIN, Edit, World
@@ -51,6 +53,8 @@ class RepositoryWorld(World):
     made: dict[WorkspaceId, Workspace] = field(default_factory=dict)
     subscribers: list[Callable[[], None]] = field(default_factory=list)
     trouble: list[Exception] = field(default_factory=list)
+    told: list[Event] = field(default_factory=list)
+    looks: int = 0
 
     @property
     def log(self) -> "RepositoryWorld":
@@ -60,7 +64,22 @@ class RepositoryWorld(World):
         self.subscribers.append(callback)
         return lambda: self.subscribers.remove(callback)
 
-    def tell(self) -> None:
+    def last_event_id(self) -> EventId:
+        return EventId(len(self.told))
+
+    def events(
+        self, since: EventId, *, types: Collection[EventType] | None = None, limit: int = 1000
+    ) -> list[Event]:
+        return [event for event in self.told[since:] if types is None or event.type in types][
+            :limit
+        ]
+
+    def queue_snapshot(self) -> Snapshot:
+        self.looks += 1
+        return super().queue_snapshot()
+
+    def tell(self, what: EventType = EventType.QUEUE_POSITION) -> None:
+        self.told.append(Event(EventId(len(self.told) + 1), what, BEGIN, {}))
         for subscriber in list(self.subscribers):
             subscriber()
 
@@ -218,6 +237,18 @@ async def test_ten_wakes_start_one_test(world: RepositoryWorld) -> None:
             await trio.testing.wait_all_tasks_blocked()
         assert len(held.orders) == 1
         assert len(world.attempts) == 1
+
+
+async def test_edits_do_not_wake_the_policy(world: RepositoryWorld) -> None:
+    """What agents write, most of all events, costs the queue a glance and no planning."""
+    held = Held()
+    async with serving(world, held):
+        await world.submit_and_tell("a")
+        looks = world.looks
+        for _ in range(10):
+            world.tell(EventType.OP_APPENDED)
+            await trio.testing.wait_all_tasks_blocked()
+        assert world.looks == looks
 
 
 async def test_stopped_tests_end_at_once(world: RepositoryWorld) -> None:

@@ -433,6 +433,15 @@ class World:
         self.attempts[attempt.id] = attempt
 
 
+def stopped(world: World) -> list[str]:
+    """The changes whose tests were stopped, in the order of their start."""
+    return [
+        attempt.stack[-1].change_id
+        for attempt in world.attempts.values()
+        if attempt.state is AttemptState.STOPPED
+    ]
+
+
 def _names(members: Sequence[Member]) -> str:
     return " ".join(member.change_id for member in members)
 
