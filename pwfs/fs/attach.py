@@ -1,3 +1,5 @@
+# Plain strings and calls: a request is answered in less time than Path objects take.
+# ruff: noqa: PTH115, PTH116, PTH123
 """Puts a workspace where the user asked for it: a bind mount, or a symbolic link without root.
 
 These calls walk into our own mount, so they run in threads while the event loop answers.

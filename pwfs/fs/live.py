@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pyfuse3 import EntryAttributes, RequestContext
 
 from pwfs.fs.attributes import entry_attributes, permissions
-from pwfs.fs.content import Content
+from pwfs.fs.content import Content, Handle
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.spaces import Space
@@ -17,7 +17,7 @@ from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.paths import RepoPath
 from pwfs.repo.live import LiveView
 from pwfs.store.protocols import BlobStore
-from pwfs.views.editor import DIRECTORY, PENDING, Found
+from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
 
 DIRECTORY_MODE = 0o755
 
@@ -58,8 +58,8 @@ class LiveSpace(Space):
         node = directory.children.get(name)
         if node is not None:
             return node
-        found = hint if isinstance(hint, FileEntry) or hint in (DIRECTORY, PENDING) else None
-        return self.adopt(directory, name, directory.path_of(name), found)  # type: ignore[arg-type]
+        found = hint if isinstance(hint, FileEntry | Pending | Directory) else None
+        return self.adopt(directory, name, directory.path_of(name), found)
 
     def scan(self, directory: Node) -> Mapping[str, object]:
         return dict(self.view_list(directory.path)) if directory.is_attached else {}
@@ -205,8 +205,8 @@ class LiveSpace(Space):
         node.content = content
         return content
 
-    async def release(self, handle: object) -> None:
-        node = handle.node  # type: ignore[attr-defined]
+    async def release(self, handle: Handle) -> None:
+        node = handle.node
         if node.handles == 0 and node.content is not None:
             node.content.close()
             node.content = None
@@ -219,7 +219,7 @@ class LiveSpace(Space):
 
     # Following the view
 
-    def moved(self, paths: Iterable[RepoPath]) -> None:
+    def moved(self, paths: frozenset[RepoPath]) -> None:
         """Follows the view where it shows something else now. The state is new already."""
         for path in paths:
             self.reconcile(path)

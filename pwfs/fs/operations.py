@@ -7,9 +7,9 @@ trio thread.
 import errno
 import functools
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 import structlog
@@ -38,11 +38,10 @@ _R = TypeVar("_R")
 
 
 def _answering(
-    handler: Callable[Concatenate["MountOperations", _P], Awaitable[_R]],
-) -> Callable[Concatenate["MountOperations", _P], Awaitable[_R]]:
+    handler: Callable[Concatenate["MountOperations", _P], Coroutine[Any, Any, _R]],
+) -> Callable[Concatenate["MountOperations", _P], Coroutine[Any, Any, _R]]:
     """Turns what a handler raises into an errno; a mistake of ours is EIO, not a dead mount."""
 
-    @functools.wraps(handler)
     async def answer(self: "MountOperations", *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return await handler(self, *args, **kwargs)
@@ -54,6 +53,7 @@ def _answering(
             _log.exception("request failed", handler=handler.__name__)
             raise refusal(errno.EIO) from error
 
+    functools.update_wrapper(answer, handler)
     return answer
 
 

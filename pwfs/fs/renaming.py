@@ -1,3 +1,5 @@
+# Plain strings and calls: a request is answered in less time than Path objects take.
+# ruff: noqa: PTH104, PTH108, PTH115, PTH123, PTH211
 """Renaming in a workspace: within the log, within scratch, and from one to the other."""
 
 import errno

@@ -1,3 +1,5 @@
+# Plain strings and calls: a request is answered in less time than Path objects take.
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108
 """A workspace's real directory on disk: ignored files, empty directories, special files.
 
 Paths are joined by hand, so every directory above one must be a real directory, never a symbolic

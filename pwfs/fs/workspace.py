@@ -1,3 +1,5 @@
+# Plain strings and calls: a request is answered in less time than Path objects take.
+# ruff: noqa: PTH101
 """A workspace: a writable view, and the throw-away kind in which nothing is logged."""
 
 import errno

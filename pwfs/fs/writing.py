@@ -1,3 +1,5 @@
+# Plain strings and calls: a request is answered in less time than Path objects take.
+# ruff: noqa: PTH101, PTH104
 """Writing in a workspace: working files, and when what is in them goes to the log.
 
 A working file is private until it is captured: hashed, taken into the blob store and logged. From
@@ -215,8 +217,7 @@ class Writing(Resolving):
     def _sync_blob(self, blob: BlobHash) -> None:
         self.blobs.adopt(self.blobs.path(blob), blob, sync=True)
 
-    async def release(self, handle: object) -> None:
-        assert isinstance(handle, Handle)
+    async def release(self, handle: Handle) -> None:
         node = handle.node
         content = node.content
         if content is None or node.handles:
@@ -224,7 +225,9 @@ class Writing(Resolving):
         if content.is_dirty and node.targets():
             # Written through a shared mapping after the last close.
             await self.capture(node)
-        if node.handles == 0 and node.content is content and content.busy is None:
+            content = node.content
+        # It may have been opened again, or closed altogether, in the meantime.
+        if content is not None and not node.handles and content.busy is None:
             if not content.is_dirty or not node.targets():
                 self.discard_content(node)
 

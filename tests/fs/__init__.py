@@ -1,0 +1,1 @@
+"""Tests of the mount, each on a real one."""

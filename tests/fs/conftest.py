@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-
 from pwfs.repo.importing import init
 
 ROOT = Path(__file__).resolve().parents[2]

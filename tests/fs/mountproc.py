@@ -75,7 +75,7 @@ async def _serve(repo: Repository, mount: Mount) -> None:
             except PatchworkError as error:
                 _say({"error": error.code, "message": str(error)})
             except Exception as error:
-                logging.exception("control")
+                logging.getLogger("control").exception("failed")
                 _say({"error": type(error).__name__, "message": str(error)})
 
 

@@ -1,3 +1,5 @@
+# The system calls and their errno are what is tested.
+# ruff: noqa: PT011, PTH102, PTH105, PTH109, PTH208
 """A mount shows main and workspaces, and what is written becomes operations at once."""
 
 import errno

@@ -1,3 +1,5 @@
+# The system calls and their errno are what is tested.
+# ruff: noqa: PTH104, PTH208
 """A workspace behaves as a plain directory on disk: the same results, errors, trees and contents.
 
 Hypothesis drives both with the same operations on a small set of names. At the end the log,

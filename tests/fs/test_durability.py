@@ -1,3 +1,5 @@
+# The system calls and their errno are what is tested.
+# ruff: noqa: PT011, PT017
 """Promises 4 and 7: nothing that was written is lost, and whoever asks is told of it."""
 
 import errno

@@ -1,3 +1,5 @@
+# The system calls and their errno are what is tested.
+# ruff: noqa: PT011, PT012, PTH208
 """What moves elsewhere is seen at the next read, exactly, and what is being written is not lost."""
 
 import errno

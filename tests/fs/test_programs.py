@@ -1,3 +1,5 @@
+# The system calls and their errno are what is tested.
+# ruff: noqa: PTH208
 """Programs that know nothing of Patchwork work in a workspace."""
 
 import os
