@@ -41,12 +41,16 @@ class Client:
         target = f"/api/{path}" + (f"?{urlencode(wanted)}" if wanted else "")
         connection = _Connection(connect_or_start(self.root))
         try:
-            connection.request(
-                method,
-                target,
-                body=None if body is None else json.dumps(body).encode(),
-                headers={"Content-Type": "application/json", "Connection": "close"},
-            )
+            try:
+                connection.request(
+                    method,
+                    target,
+                    body=None if body is None else json.dumps(body).encode(),
+                    headers={"Content-Type": "application/json", "Connection": "close"},
+                )
+            except BrokenPipeError:
+                # Refused before all of the body was read: the answer is there all the same.
+                pass
             response = connection.getresponse()
             if response.status >= 400:
                 raise _problem(response)

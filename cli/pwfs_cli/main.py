@@ -1,5 +1,6 @@
 """The `patchwork` command line: global options, the table of commands, and how failures end."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -88,8 +89,6 @@ app.command("doctor")(checks.examine)
 
 def main() -> NoReturn:
     """Runs one command and exits with its status."""
-    # The end of a pipeline, as in `patchwork log | head`, is no failure of ours.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app(prog_name="patchwork")
     except (PatchworkError, ApiProblem) as error:
@@ -103,7 +102,18 @@ def main() -> NoReturn:
             sys.stderr.write("error: The current directory does not exist any more\n")
             sys.exit(ExitCode.NOT_FOUND)
         raise
+    finally:
+        _flush()
     sys.exit(ExitCode.OK)
+
+
+def _flush() -> None:
+    """Writes what is buffered; the end of a pipeline, as in `| head`, is no failure."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left has nowhere to go, and the interpreter would complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

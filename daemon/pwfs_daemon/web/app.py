@@ -4,6 +4,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from pwfs_daemon.web import (
+    answers,
     blobs,
     changes,
     config,
@@ -33,6 +34,7 @@ def create_application(services: Services) -> QuartTrio:
     # A doubled slash in a file's path is an error to report, not to redirect away.
     application.url_map.merge_slashes = False
     application.url_map.strict_slashes = False
+    application.before_request(answers.take_body)
     application.before_request(transport.authenticate)
     application.after_request(_allow_browsers)
     problems.install(application)

@@ -1,15 +1,19 @@
 """Failures as problem documents (RFC 9457), whatever raised them."""
 
+import errno
+
 import msgspec
 import structlog
 from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from pwfs.model.errors import PatchworkError
+from pwfs.model.errors import NoSpace, PatchworkError
 from pwfs.model.problems import MEDIA_TYPE, STATUS, problem, to_problem
 
 log = structlog.get_logger(__name__)
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def install(application: QuartTrio) -> None:
@@ -50,7 +54,12 @@ def answer_http(error: HTTPException) -> Response:
 
 
 def answer_unexpected(error: Exception) -> Response:
-    """Answers a defect: the details are for the log, not for the network."""
+    """Answers a defect: the details are for the log, not for the network.
+
+    A full disk is no defect, wherever it was noticed.
+    """
+    if isinstance(error, OSError) and error.errno in FULL:
+        return answer_expected(NoSpace(what=error.strerror or "no room is left"))
     log.error("request failed", exc_info=error)
     return _respond(
         problem(

@@ -1,0 +1,206 @@
+"""What users get wrong: the message, the exit status, and that nothing changed."""
+
+from pathlib import Path
+
+import pytest
+
+from pwfs.model.exits import ExitCode
+from tests.support.project import Project
+
+
+@pytest.fixture
+def started(project: Project) -> Project:
+    """A repository with one draft change that edits one file."""
+    project.patchwork("change", "create", "Edit it", "--author", "a")
+    project.patchwork("workspace", "create", "edit-it", "ws", "--agent", "a")
+    (project.directory / "ws" / "a.txt").write_text("a\n")
+    return project
+
+
+def state(project: Project) -> object:
+    """All that a refused command must not change."""
+    with project.api() as api:
+        return [
+            api.get(place).json()
+            for place in ("head", "changes", "views", "workspaces", "queue", "config", "ops")
+        ]
+
+
+def refused(project: Project, *arguments: str | Path, status: ExitCode, message: str) -> None:
+    """Checks a refusal: what is said in both forms, the status, and that nothing changed."""
+    before = state(project)
+    plain = project.patchwork(*arguments, status=status)
+    assert plain.stdout == ""
+    assert plain.stderr.startswith("error: ")
+    assert message in plain.stderr
+    document = project.json(*arguments, status=status)
+    assert message in document["detail"] + document["hint"]
+    assert state(project) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("change", "show", "none"),
+        ("change", "ready", "none"),
+        ("change", "abandon", "none"),
+        ("change", "depend", "edit-it", "--on", "none"),
+        ("change", "create", "New", "--depends-on", "none"),
+        ("version", "create", "none", "message"),
+        ("version", "list", "none"),
+        ("workspace", "create", "none", "new-place"),
+        ("workspace", "sync", "none"),
+        ("workspace", "scan", "none"),
+        ("workspace", "switch", "none", "edit-it"),
+        ("workspace", "switch", "ws-edit-it", "none"),
+        ("workspace", "destroy", "none"),
+        ("log", "--change", "none"),
+        ("cat", "none", "a.txt"),
+        ("cat", "main", "none"),
+        ("diff", "none"),
+        ("diff", "edit-it", "--version", "7"),
+        ("land", "none"),
+        ("rebase", "none"),
+        ("conflicts", "none"),
+        ("view", "show", "none"),
+        ("view", "delete", "none"),
+        ("queue", "cancel", "none"),
+        ("queue", "output", "edit-it"),
+    ],
+    ids=" ".join,
+)
+def test_what_does_not_exist_is_named(started: Project, arguments: tuple[str, ...]) -> None:
+    """Every command that takes a name refuses one that is not there, with status 3."""
+    refused(started, *arguments, status=ExitCode.NOT_FOUND, message="There is no")
+    assert not (started.directory / "new-place").exists()
+
+
+def test_a_title_needs_something_to_make_an_id_of(started: Project) -> None:
+    """Punctuation alone is no name."""
+    refused(
+        started, "change", "create", "!?", status=ExitCode.INVALID, message="no letter or digit"
+    )
+
+
+def test_a_landed_change_is_not_edited_any_more(started: Project) -> None:
+    """Its workspace is read-only, and nothing is frozen, submitted or landed again."""
+    started.patchwork("land", "edit-it")
+    with pytest.raises(OSError, match="Read-only"):
+        (started.directory / "ws" / "b.txt").write_text("b\n")
+    for arguments in (
+        ("version", "create", "edit-it", "again"),
+        ("workspace", "create", "edit-it", "second"),
+        ("land", "edit-it"),
+        ("rebase", "edit-it"),
+        ("change", "abandon", "edit-it"),
+        ("change", "ready", "edit-it"),
+    ):
+        refused(started, *arguments, status=ExitCode.CONFLICT, message="landed")
+
+
+def test_a_cycle_of_dependencies_is_refused(started: Project) -> None:
+    """Changes cannot wait for each other."""
+    started.patchwork("change", "create", "Next", "--depends-on", "edit-it")
+    refused(
+        started,
+        *("change", "depend", "edit-it", "--on", "next"),
+        status=ExitCode.CONFLICT,
+        message="depend on each other",
+    )
+
+
+def test_a_workspace_never_hides_files(started: Project) -> None:
+    """A directory that holds something, also another workspace, is left alone."""
+    full = started.directory / "full"
+    full.mkdir()
+    (full / "precious").write_text("mine")
+    for place in ("full", "ws"):
+        refused(
+            started,
+            *("workspace", "create", "edit-it", place),
+            status=ExitCode.CONFLICT,
+            message="is not empty",
+        )
+    refused(
+        started,
+        *("workspace", "create", "edit-it", "full/precious"),
+        status=ExitCode.INVALID,
+        message="not a directory",
+    )
+    assert (full / "precious").read_text() == "mine"
+    assert (started.directory / "ws" / "a.txt").read_text() == "a\n"
+
+
+def test_a_path_does_not_lead_out(started: Project) -> None:
+    """`..` and absolute paths are no paths of the code base."""
+    for path in ("../secret", "a/../../b", ".patchwork/token"):
+        refused(started, "cat", "main", path, status=ExitCode.INVALID, message="is not valid")
+    refused(started, "log", "--path", "../x", status=ExitCode.INVALID, message="is not valid")
+
+
+def test_without_a_test_command_nothing_is_submitted(started: Project) -> None:
+    """The message says how to set one, and the change stays a draft."""
+    refused(
+        started,
+        *("submit", "edit-it"),
+        status=ExitCode.CONFLICT,
+        message='patchwork config set test-cmd "make test"',
+    )
+
+
+def test_settings_are_checked(started: Project) -> None:
+    """An unknown key names those there are; a bad value says what would do."""
+    for key, value, message in (
+        ("test-command", "x", "test-cmd"),
+        ("retries", "many", "whole number"),
+        ("max-speculative", "0", "at least 1"),
+        ("http-addr", "here", "HOST:PORT"),
+        ("test-dir", "../up", "inside the code base"),
+    ):
+        refused(started, "config", "set", key, value, status=ExitCode.INVALID, message=message)
+
+
+def test_an_empty_change_has_nothing_to_freeze(started: Project) -> None:
+    """A version without an edit would say nothing."""
+    started.patchwork("change", "create", "Idle")
+    for arguments in (("version", "create", "idle", "m"), ("land", "idle")):
+        refused(started, *arguments, status=ExitCode.CONFLICT, message="no edits")
+
+
+def test_a_dependency_lands_first(started: Project) -> None:
+    """Neither the queue nor a direct landing overtakes it."""
+    started.patchwork("config", "set", "test-cmd", "true")
+    started.patchwork("change", "create", "Later", "--depends-on", "edit-it")
+    started.patchwork("workspace", "create", "later", "ws2")
+    (started.directory / "ws2" / "b.txt").write_text("b\n")
+    for command in ("submit", "land"):
+        refused(started, command, "later", status=ExitCode.CONFLICT, message="depends on edit-it")
+
+
+def test_a_wrong_policy_or_overlay_is_refused(started: Project) -> None:
+    """What a view is made of is checked before it is made."""
+    refused(
+        started,
+        *("view", "create", "v", "--policy", "hope"),
+        status=ExitCode.INVALID,
+        message="hope",
+    )
+    refused(
+        started,
+        *("view", "create", "v", "--overlay", "none"),
+        status=ExitCode.NOT_FOUND,
+        message="There is no",
+    )
+    started.patchwork("view", "create", "v", "--overlay", "edit-it@x", status=ExitCode.USAGE)
+
+
+def test_a_repository_is_not_initialized_twice(started: Project) -> None:
+    """What is there is named and left alone."""
+    refused(started, "init", status=ExitCode.CONFLICT, message="repository already")
+
+
+def test_a_misspelt_command_or_option_is_usage(started: Project) -> None:
+    """Status 2, as with most programs."""
+    for arguments in (("stauts",), ("status", "--loud"), ("change",), ("cat", "main")):
+        found = started.patchwork(*arguments, status=ExitCode.USAGE)
+        assert "Usage: " in found.stderr + found.stdout
