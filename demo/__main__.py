@@ -56,7 +56,8 @@ def choose_files(project: Path) -> Files:
         except UnicodeDecodeError:
             continue
         if content.count(b"\n") >= LINES_MIN and b"\r" not in content and " " not in name:
-            found.append((-name.lower().startswith("readme"), name))
+            rank = 0 if name.lower().startswith("readme") else 2 if name.startswith(".") else 1
+            found.append((rank, name))
     if len(found) < 2:
         raise StageError(f"the demo needs two text files of {LINES_MIN} lines in the repository")
     (_, shared), (_, other), *_ = sorted(found)
@@ -84,6 +85,7 @@ class Tour:
         self.places: list[Path] = []
         self.mount = Path()
         self.conflicts = 0
+        self.first_seq = 0
         self.landed: list[dict[str, object]] = []
 
     def begin(self) -> None:
@@ -94,6 +96,7 @@ class Tour:
             append-only log of file operations; git stays as it is.""",
         )
         stage.patchwork("init")
+        self.first_seq = stage.data("status")["main_seq"]
         stage.tell(
             "Three changes, three workspaces",
             """A change groups operations, like a pull request. A workspace is a mounted
@@ -105,7 +108,7 @@ class Tour:
             stage.patchwork("change", "create", title, "--author", f"agent-{number}", quiet=True)
             stage.patchwork("workspace", "create", change, str(place), "--agent", f"agent-{number}")
             self.places.append(place)
-        self.mount = Path(str(stage.data("status")["mount"]))
+        self.mount = Path(str(stage.data("status")["daemon"]["mount"]))
 
     def edit(self) -> None:
         stage, files = self.stage, self.files
@@ -173,12 +176,16 @@ class Tour:
         stage.patchwork("config", "set", "max-speculative", "3", quiet=True)
         watch = stage.watch("test_result", "change_landed", "item_ejected")
         try:
+            stage.patchwork("queue", "pause", quiet=True)
             for change in self.changes:
                 stage.patchwork("submit", change)
             stage.patchwork("queue")
+            stage.patchwork("queue", "resume")
             while len(self.landed) < len(self.changes):
                 event = last_event(watch)
                 payload = event["payload"]
+                if payload.get("change_id") == "initial-import":
+                    continue
                 if event["type"] == "change_landed":
                     self.landed.append(payload)
                     print(f"  landed {payload['change_id']} as {payload['seq']}")
@@ -198,8 +205,7 @@ class Tour:
             was at any number of the log, as a directory.""",
         )
         show = f"{files.line + 1}p"
-        moments = [landing["previous_seq"] for landing in stage.data("landings")][1:2]
-        moments += [landing["seq"] for landing in self.landed]
+        moments = [self.first_seq, *(landing["seq"] for landing in self.landed)]
         for place in [*(f"at/{seq}" for seq in moments), "main"]:
             path = self.mount / place / files.shared
             done = subprocess.run(
@@ -211,13 +217,14 @@ class Tour:
 
     def sum_up(self, started: float) -> None:
         status = self.stage.data("status")
-        ops = self.stage.data("log", "--limit", "1")
-        last = ops["items"][0]["id"] if isinstance(ops, dict) else ops[0]["id"]
+        changes = self.stage.data("log", "--limit", "100")["ops"]
+        saves = sum(op["change_id"] in self.changes for op in changes)
         self.stage.tell("Summary")
         print(
             f"  {len(self.landed)} changes landed, each as the exact tree that was tested;\n"
             f"  {self.conflicts} conflict found while it arose, and resolved by writing the file;\n"
-            f"  log at {status['head_seq']}, last operation {last}, main at {status['main_seq']};\n"
+            f"  {saves} operations of agents; the log stands at {status['head_seq']}, main at "
+            f"{status['main_seq']};\n"
             f"  {time.monotonic() - started:.1f} seconds."
         )
 
@@ -235,31 +242,38 @@ def main() -> int:
     parser.add_argument("--test-cmd", help="what the queue runs (default: a check of the edits)")
     arguments = parser.parse_args()
     started = time.monotonic()
-    stage = None
     try:
         stage = Stage(arguments.repository.resolve())
+    except StageError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    kept = False
+    try:
         tour = Tour(stage)
         tour.begin()
         tour.edit()
         tour.land(arguments.test_cmd)
         tour.look_back()
         tour.sum_up(started)
-        if arguments.keep:
-            print(f"\nKept: {stage.project} (mounted at {tour.mount}); workspaces:")
-            print("\n".join(f"  {place}" for place in tour.places))
-            print(f"To end it: patchwork -C {stage.project} serve --stop; rm -r {stage.directory}")
-            return 0
-        tour.leave()
+        kept = arguments.keep
+        if not kept:
+            tour.leave()
     except StageError as error:
         print(f"demo: {error}", file=sys.stderr)
-        if stage is not None:
-            stage.sweep()
         return 1
-    left = stage.sweep()
+    finally:
+        left = [] if kept else stage.sweep()
+    if kept:
+        print(f"\nKept: {stage.project}, mounted at {tour.mount}; the workspaces:")
+        print("\n".join(f"  {place}" for place in tour.places))
+        print(
+            f"To end it: {stage.command} -C {stage.project} serve --stop; rm -r {stage.directory}"
+        )
+        return 0
+    left += [mount for mount in mounts() if mount == str(tour.mount)]
     if left:
         print(f"demo: left behind: {', '.join(left)}", file=sys.stderr)
         return 1
-    assert not any(str(tour.mount) == mount for mount in mounts())
     print("  Nothing is left behind: no mount, no process, no file.")
     return 0
 

@@ -25,8 +25,12 @@ class Stage:
     def __init__(self, source: Path) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="patchwork-demo-"))
         self.project = self.directory / (source.name or "project")
-        self._patchwork = Path(sys.executable).parent / "patchwork"
-        self._copy(source)
+        self.command = Path(sys.executable).parent / "patchwork"
+        try:
+            self._copy(source)
+        except StageError:
+            shutil.rmtree(self.directory)
+            raise
 
     def _copy(self, source: Path) -> None:
         if not (source / ".git").exists():
@@ -46,7 +50,7 @@ class Stage:
         """Prints a heading and a paragraph."""
         print(f"\n{BOLD}== {title}{OFF}")
         if text:
-            print(textwrap.fill(textwrap.dedent(text).strip(), 96))
+            print(textwrap.fill(" ".join(text.split()), 96))
 
     def show(self, command: str, output: str) -> None:
         """Prints a command and the beginning of what it printed."""
@@ -60,7 +64,7 @@ class Stage:
     def patchwork(self, *arguments: str, quiet: bool = False) -> str:
         """Runs a command as a user would type it and returns what it printed."""
         done = subprocess.run(
-            [str(self._patchwork), *arguments],
+            [str(self.command), *arguments],
             cwd=self.project,
             capture_output=True,
             text=True,
@@ -89,9 +93,9 @@ class Stage:
         )
 
     def watch(self, *types: str) -> subprocess.Popen[str]:
-        """Follows the events of some types, one JSON object a line."""
+        """Follows all events of some types from the first on, one JSON object a line."""
         return subprocess.Popen(
-            [str(self._patchwork), "watch", "--types", ",".join(types), "--json"],
+            [str(self.command), "watch", "--since", "0", "--types", ",".join(types), "--json"],
             cwd=self.project,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -101,14 +105,15 @@ class Stage:
     def sweep(self) -> list[str]:
         """Ends the daemon, removes everything and tells what could not be removed."""
         subprocess.run(
-            [str(self._patchwork), "serve", "--stop"],
+            [str(self.command), "serve", "--stop"],
             cwd=self.project if self.project.is_dir() else None,
             capture_output=True,
             check=False,
         )
         left = [mount for mount in mounts() if str(self.directory) in mount]
-        for mount in left:
-            subprocess.run(["umount", "--lazy", mount], check=False)
+        if left:
+            # Never remove files through a mount that somebody may still use.
+            return left
         shutil.rmtree(self.directory, ignore_errors=True)
         if self.directory.exists():
             left.append(str(self.directory))
