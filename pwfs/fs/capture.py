@@ -70,6 +70,5 @@ class Capturer:
         content = node.content
         if content is None or not content.is_dirty:
             self._dirty.pop(node, None)
-        if content is not None and node.handles == 0 and not content.is_dirty:
-            space.discard_content(node)
-            node.space.table.drop_unused(node)
+        space.discard_idle(node)
+        space.table.drop_unused(node)

@@ -42,7 +42,7 @@ def _answering(
 ) -> Callable[Concatenate["MountOperations", _P], Coroutine[Any, Any, _R]]:
     """Turns what a handler raises into an errno; a mistake of ours is EIO, not a dead mount."""
 
-    async def answer(self: "MountOperations", *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    async def answer(self: "MountOperations", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return await handler(self, *args, **kwargs)
         except FUSEError:

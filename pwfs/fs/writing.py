@@ -225,11 +225,15 @@ class Writing(Resolving):
         if content.is_dirty and node.targets():
             # Written through a shared mapping after the last close.
             await self.capture(node)
-            content = node.content
-        # It may have been opened again, or closed altogether, in the meantime.
-        if content is not None and not node.handles and content.busy is None:
-            if not content.is_dirty or not node.targets():
-                self.discard_content(node)
+        self.discard_idle(node)
+
+    def discard_idle(self, node: Node) -> None:
+        """Lets go of a node's content if nobody has it open and nothing is to be logged."""
+        content = node.content
+        if content is None or node.handles or content.busy is not None:
+            return
+        if not content.is_dirty or not node.targets():
+            self.discard_content(node)
 
     def discard_content(self, node: Node) -> None:
         """Lets go of a node's content, logged or meant to be lost."""
@@ -308,7 +312,7 @@ class Writing(Resolving):
         *,
         durable: bool,
     ) -> None:
-        unchanged = entry == node.entry and not node.fresh
+        unchanged = entry == node.entry and not node.fresh and not self._in_conflict(node)
         if not unchanged:
             before_seen = content.seen
             self.record(edits, durable=durable)
@@ -330,6 +334,10 @@ class Writing(Resolving):
             if node.is_attached and self.live.get(node.path) == entry:
                 content.seen = self.live.seen(node.path)
             self.settle_names([edit.path for edit in edits])
+
+    def _in_conflict(self, node: Node) -> bool:
+        """Whether saving a file as it is shown may decide a conflict."""
+        return node.is_attached and self.live.conflict_at(node.path) is not None
 
     def _store(self, content: Content, size: int, durable: bool) -> BlobHash:
         assert content.working is not None

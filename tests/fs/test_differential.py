@@ -201,6 +201,93 @@ class Pair(RuleBasedStateMachine):
                 assert (mode == "100755") == executable
 
 
+class Team(RuleBasedStateMachine):
+    """Two workspaces of one change and one plain directory: what either does, both show."""
+
+    mounted: Mounted
+    count = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Team.count += 1
+        self.change = f"team-{Team.count}"
+        self.mounted.call("create_change", self.change, author="tester")
+        self.ids = [
+            self.mounted.call("create_workspace", self.change, agent=f"agent-{n}")["id"]
+            for n in range(2)
+        ]
+        self.tops = [self.mounted.mountpoint / "ws" / id_ for id_ in self.ids]
+        self.view = f"view-of-{self.change}"
+        self.mounted.call(
+            "create_view", self.view, owner="tester", base="latest", overlays=[self.change]
+        )
+        self.tops.append(self.mounted.mountpoint / "views" / self.view)
+        self.plain = Path(tempfile.mkdtemp(dir=self.mounted.repository.parent))
+        shutil.copytree(self.mounted.main, self.plain, symlinks=True, dirs_exist_ok=True)
+
+    def both(self, who: int, do) -> None:
+        """Does it in one workspace; a directory there is made in the other if it is empty."""
+        expected = Pair._outcome(do, self.plain)
+        found = Pair._outcome(do, self.tops[who])
+        assert found == expected, f"shown {found}, on disk {expected}"
+
+    who = st.integers(0, 1)
+    shared = st.sampled_from(["a", "b", "src/x", "src/lib/x", "src/app.py", "README.md", "run.sh"])
+
+    @rule(who=who, path=shared, content=contents)
+    def write(self, who: int, path: str, content: bytes) -> None:
+        self.both(who, lambda top: (top / path).write_bytes(content))
+
+    @rule(who=who, path=shared, content=contents)
+    def save_through_a_temporary_file(self, who: int, path: str, content: bytes) -> None:
+        def do(top: Path) -> None:
+            (top / "temporary").write_bytes(content)
+            (top / "temporary").rename(top / path)
+
+        self.both(who, do)
+
+    @rule(who=who, old=shared, new=shared)
+    def rename(self, who: int, old: str, new: str) -> None:
+        self.both(who, lambda top: os.rename(top / old, top / new))
+
+    @rule(who=who, path=shared)
+    def unlink(self, who: int, path: str) -> None:
+        self.both(who, lambda top: (top / path).unlink())
+
+    @rule(who=who, path=shared, to=shared)
+    def symlink(self, who: int, path: str, to: str) -> None:
+        self.both(who, lambda top: (top / path).symlink_to(to))
+
+    @rule(who=who, path=shared, mode=st.sampled_from([0o644, 0o755]))
+    def chmod(self, who: int, path: str, mode: int) -> None:
+        self.both(who, lambda top: (top / path).chmod(mode))
+
+    @rule(who=who, path=shared, size=st.integers(0, 9000))
+    def truncate(self, who: int, path: str, size: int) -> None:
+        self.both(who, lambda top: os.truncate(top / path, size))
+
+    @invariant()
+    def all_show_the_same(self) -> None:
+        # Empty directories are each workspace's own.
+        expected = self._files(self.plain)
+        for top in self.tops:
+            assert self._files(top) == expected, top
+
+    @staticmethod
+    def _files(top: Path) -> dict[str, tuple[str, bool, bytes]]:
+        return {
+            name: (kind, bool(bits & 0o100), content)
+            for name, (kind, bits, _, content) in describe(top).items()
+            if kind != "directory"
+        }
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.plain)
+        for id_ in self.ids:
+            self.mounted.call("destroy_workspace", id_)
+        self.mounted.call("delete_view", self.view)
+
+
 def describe(top: Path) -> dict[str, tuple[str, int, int, bytes]]:
     """Everything below a directory: kind, permissions, links, content."""
     found = {}
@@ -221,15 +308,15 @@ def describe(top: Path) -> dict[str, tuple[str, int, int, bytes]]:
     return found
 
 
-def _drive(directory: Path, examples: int, steps: int) -> None:
+def _drive(machine: type[Pair] | type[Team], directory: Path, examples: int, steps: int) -> None:
     repository = directory / "repo"
     make_repository(repository)
     mounted = Mounted(repository, directory / "mnt")
     try:
         mounted.start()
-        Pair.mounted = mounted
+        machine.mounted = mounted
         run_state_machine_as_test(
-            Pair,
+            machine,
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=steps,
@@ -246,13 +333,19 @@ def _drive(directory: Path, examples: int, steps: int) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_workspace_behaves_as_a_directory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", [Pair, Team])
+def test_a_workspace_behaves_as_a_directory(
+    machine: type[Pair] | type[Team], tmp_path: Path
+) -> None:
     """A few dozen runs."""
-    _drive(tmp_path, 30, 25)
+    _drive(machine, tmp_path, 30, 25)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_a_workspace_behaves_as_a_directory_for_long(tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", [Pair, Team])
+def test_a_workspace_behaves_as_a_directory_for_long(
+    machine: type[Pair] | type[Team], tmp_path: Path
+) -> None:
     """Many longer runs."""
-    _drive(tmp_path, 1500, 60)
+    _drive(machine, tmp_path, 1500, 60)
