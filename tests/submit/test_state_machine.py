@@ -8,6 +8,7 @@ the same number of decisions.
 
 import os
 import random
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import settings
@@ -29,21 +30,42 @@ from tests.submit.serial import SerialQueue
 from tests.submit.world import Crash, Edit, World, lay
 
 FILES = ("f", "g", "h")
-WORDS = ("bad", "u", "v", "w", "x")
+WORDS = ("y", "z", "u", "v", "w", "x", "bad")
 CLASHES = (frozenset({"u", "v"}), frozenset({"w", "x"}))
 
 files = st.sampled_from(FILES)
 words = st.sampled_from(WORDS)
-edits = st.lists(
-    st.builds(
-        Edit,
-        path=st.one_of(files, st.uuids().map(lambda uuid: f"new-{uuid.hex[:6]}")),
-        base=st.one_of(st.none(), words),
-        new=words,
-    ),
-    min_size=1,
-    max_size=2,
-    unique_by=lambda edit: edit.path,
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an agent writes: to a file of its own (None) or a shared one, seen as it is or not."""
+
+    path: str | None
+    word: str
+    is_stale: bool
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Some changes submitted as one item; ``after`` counts changes back."""
+
+    drafts: list[Draft]
+    after: list[int]
+    priority: int
+
+
+drafts = st.builds(
+    Draft,
+    path=st.one_of(st.none(), files),
+    word=words,
+    is_stale=st.sampled_from((False, False, False, True)),
+)
+submissions = st.builds(
+    Submission,
+    drafts=st.lists(drafts, min_size=1, max_size=2),
+    after=st.lists(st.integers(1, 4), max_size=1),
+    priority=st.sampled_from((0, 0, 0, 5)),
 )
 
 
@@ -77,56 +99,54 @@ class QueueMachine(RuleBasedStateMachine):
         while len(self.serial.fates) < len(decided):
             self.serial.decide_one()
 
-    @rule(
-        sizes=st.integers(1, 2),
-        content=st.lists(edits, min_size=2, max_size=2),
-        after=st.lists(st.integers(0, 30), max_size=2),
-        priority=st.sampled_from((0, 0, 0, 5)),
-        is_free=st.booleans(),
-    )
-    def submit(
-        self,
-        sizes: int,
-        content: list[list[Edit]],
-        after: list[int],
-        priority: int,
-        is_free: bool,
-    ) -> None:
-        known = list(self.world.changes)
-        needs = [] if is_free else [known[number] for number in after if number < len(known)]
-        names = [f"c{len(known) + number}" for number in range(sizes)]
-        for name, edited in zip(names, content, strict=False):
-            self.world.change(name, *edited, after=needs)
-        try:
-            item_id = self.world.submit(*names, priority=priority)
-        except DependencyNotLanded:
-            return
-        self.serial.submit(item_id, priority, tuple(ChangeId(name) for name in names))
+    @rule(submitted=st.lists(submissions, min_size=1, max_size=4))
+    def submit(self, submitted: list[Submission]) -> None:
+        for submission in submitted:
+            self.submit_one(submission)
         self.settle()
 
-    @precondition(lambda self: self.world.running())
-    @rule(choice=st.integers(0, 3))
-    def finish(self, choice: int) -> None:
-        running = self.world.running()
-        self.end(running[choice % len(running)].stack[-1].change_id, None)
+    def submit_one(self, submission: Submission) -> None:
+        known = list(self.world.changes)
+        needs = [known[-back] for back in submission.after if back <= len(known)]
+        names: list[ChangeId] = []
+        for draft in submission.drafts:
+            name = f"c{len(self.world.changes)}"
+            path = draft.path or name
+            base = "stale" if draft.is_stale else dict(self.world.main).get(path)
+            names.append(self.world.change(name, Edit(path, base, draft.word), after=needs))
+        try:
+            item_id = self.world.submit(*names, priority=submission.priority)
+        except DependencyNotLanded:
+            return
+        self.serial.submit(item_id, submission.priority, tuple(names))
 
     @precondition(lambda self: self.world.running())
-    @rule(choice=st.integers(0, 3), is_error=st.booleans())
-    def fail_by_chance(self, choice: int, is_error: bool) -> None:
+    @rule(choices=st.lists(st.integers(0, 3), min_size=1, max_size=6))
+    def finish(self, choices: list[int]) -> None:
+        for choice in choices:
+            if running := self.world.running():
+                self.end(running[choice % len(running)].stack[-1].change_id, None)
+
+    @precondition(lambda self: self.world.running())
+    @rule(choice=st.integers(0, 3), is_error=st.booleans(), times=st.integers(1, 3))
+    def fail_by_chance(self, choice: int, is_error: bool, times: int) -> None:
         """A flake or an error, never so often that it counts; red trees have no luck."""
-        running = self.world.running()
-        attempt = running[choice % len(running)]
         state = AttemptState.ERROR if is_error else AttemptState.FAILED
         limit = ERROR_RETRIES_MAX if is_error else self.world.retries_max
-        suffered = [
-            other
-            for other in self.world.attempts.values()
-            if other.item_id == attempt.item_id
-            and other.key == attempt.key
-            and other.state is state
-        ]
-        if len(suffered) < limit:
-            self.end(attempt.stack[-1].change_id, state)
+        for _ in range(times):
+            running = self.world.running()
+            if not running:
+                return
+            attempt = running[choice % len(running)]
+            suffered = [
+                other
+                for other in self.world.attempts.values()
+                if other.item_id == attempt.item_id
+                and other.key == attempt.key
+                and other.state is state
+            ]
+            if len(suffered) < limit:
+                self.end(attempt.stack[-1].change_id, state)
 
     def end(self, name: str, state: AttemptState | None) -> None:
         try:
@@ -209,7 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
 def test_the_queue_equals_the_serial_reference() -> None:
     """The final set of landed and ejected, and main's content, are the serial queue's."""
     run_state_machine_as_test(
-        QueueMachine, settings=settings(max_examples=60, stateful_step_count=40)
+        QueueMachine, settings=settings(max_examples=150, stateful_step_count=30)
     )
 
 
