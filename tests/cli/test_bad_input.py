@@ -1,20 +1,34 @@
 """What users get wrong: the message, the exit status, and that nothing changed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pwfs.model.exits import ExitCode
-from tests.support.project import Project
+from tests.support.project import Project, temporary_project
+
+
+def start(project: Project) -> Project:
+    """Adds one draft change that edits one file."""
+    project.patchwork("change", "create", "Edit it", "--author", "a")
+    project.patchwork("workspace", "create", "edit-it", "ws", "--agent", "a")
+    (project.directory / "ws" / "a.txt").write_text("a\n")
+    return project
 
 
 @pytest.fixture
 def started(project: Project) -> Project:
     """A repository with one draft change that edits one file."""
-    project.patchwork("change", "create", "Edit it", "--author", "a")
-    project.patchwork("workspace", "create", "edit-it", "ws", "--agent", "a")
-    (project.directory / "ws" / "a.txt").write_text("a\n")
-    return project
+    return start(project)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The same, shared by tests that change nothing."""
+    with temporary_project(tmp_path_factory.mktemp("shared") / "project") as found:
+        found.patchwork("init")
+        yield start(found)
 
 
 def state(project: Project) -> object:
@@ -69,16 +83,16 @@ def refused(project: Project, *arguments: str | Path, status: ExitCode, message:
     ],
     ids=" ".join,
 )
-def test_what_does_not_exist_is_named(started: Project, arguments: tuple[str, ...]) -> None:
+def test_what_does_not_exist_is_named(unchanged: Project, arguments: tuple[str, ...]) -> None:
     """Every command that takes a name refuses one that is not there, with status 3."""
-    refused(started, *arguments, status=ExitCode.NOT_FOUND, message="There is no")
-    assert not (started.directory / "new-place").exists()
+    refused(unchanged, *arguments, status=ExitCode.NOT_FOUND, message="There is no")
+    assert not (unchanged.directory / "new-place").exists()
 
 
-def test_a_title_needs_something_to_make_an_id_of(started: Project) -> None:
+def test_a_title_needs_something_to_make_an_id_of(unchanged: Project) -> None:
     """Punctuation alone is no name."""
     refused(
-        started, "change", "create", "!?", status=ExitCode.INVALID, message="no letter or digit"
+        unchanged, "change", "create", "!?", status=ExitCode.INVALID, message="no letter or digit"
     )
 
 
@@ -109,46 +123,46 @@ def test_a_cycle_of_dependencies_is_refused(started: Project) -> None:
     )
 
 
-def test_a_workspace_never_hides_files(started: Project) -> None:
+def test_a_workspace_never_hides_files(unchanged: Project) -> None:
     """A directory that holds something, also another workspace, is left alone."""
-    full = started.directory / "full"
+    full = unchanged.directory / "full"
     full.mkdir()
     (full / "precious").write_text("mine")
     for place in ("full", "ws"):
         refused(
-            started,
+            unchanged,
             *("workspace", "create", "edit-it", place),
             status=ExitCode.CONFLICT,
             message="is not empty",
         )
     refused(
-        started,
+        unchanged,
         *("workspace", "create", "edit-it", "full/precious"),
         status=ExitCode.INVALID,
         message="not a directory",
     )
     assert (full / "precious").read_text() == "mine"
-    assert (started.directory / "ws" / "a.txt").read_text() == "a\n"
+    assert (unchanged.directory / "ws" / "a.txt").read_text() == "a\n"
 
 
-def test_a_path_does_not_lead_out(started: Project) -> None:
+def test_a_path_does_not_lead_out(unchanged: Project) -> None:
     """`..` and absolute paths are no paths of the code base."""
     for path in ("../secret", "a/../../b", ".patchwork/token"):
-        refused(started, "cat", "main", path, status=ExitCode.INVALID, message="is not valid")
-    refused(started, "log", "--path", "../x", status=ExitCode.INVALID, message="is not valid")
+        refused(unchanged, "cat", "main", path, status=ExitCode.INVALID, message="is not valid")
+    refused(unchanged, "log", "--path", "../x", status=ExitCode.INVALID, message="is not valid")
 
 
-def test_without_a_test_command_nothing_is_submitted(started: Project) -> None:
+def test_without_a_test_command_nothing_is_submitted(unchanged: Project) -> None:
     """The message says how to set one, and the change stays a draft."""
     refused(
-        started,
+        unchanged,
         *("submit", "edit-it"),
         status=ExitCode.CONFLICT,
         message='patchwork config set test-cmd "make test"',
     )
 
 
-def test_settings_are_checked(started: Project) -> None:
+def test_settings_are_checked(unchanged: Project) -> None:
     """An unknown key names those there are; a bad value says what would do."""
     for key, value, message in (
         ("test-command", "x", "test-cmd"),
@@ -157,7 +171,7 @@ def test_settings_are_checked(started: Project) -> None:
         ("http-addr", "here", "HOST:PORT"),
         ("test-dir", "../up", "inside the code base"),
     ):
-        refused(started, "config", "set", key, value, status=ExitCode.INVALID, message=message)
+        refused(unchanged, "config", "set", key, value, status=ExitCode.INVALID, message=message)
 
 
 def test_an_empty_change_has_nothing_to_freeze(started: Project) -> None:
@@ -177,30 +191,30 @@ def test_a_dependency_lands_first(started: Project) -> None:
         refused(started, command, "later", status=ExitCode.CONFLICT, message="depends on edit-it")
 
 
-def test_a_wrong_policy_or_overlay_is_refused(started: Project) -> None:
+def test_a_wrong_policy_or_overlay_is_refused(unchanged: Project) -> None:
     """What a view is made of is checked before it is made."""
     refused(
-        started,
+        unchanged,
         *("view", "create", "v", "--policy", "hope"),
         status=ExitCode.INVALID,
         message="hope",
     )
     refused(
-        started,
+        unchanged,
         *("view", "create", "v", "--overlay", "none"),
         status=ExitCode.NOT_FOUND,
         message="There is no",
     )
-    started.patchwork("view", "create", "v", "--overlay", "edit-it@x", status=ExitCode.USAGE)
+    unchanged.patchwork("view", "create", "v", "--overlay", "edit-it@x", status=ExitCode.USAGE)
 
 
-def test_a_repository_is_not_initialized_twice(started: Project) -> None:
+def test_a_repository_is_not_initialized_twice(unchanged: Project) -> None:
     """What is there is named and left alone."""
-    refused(started, "init", status=ExitCode.CONFLICT, message="repository already")
+    refused(unchanged, "init", status=ExitCode.CONFLICT, message="repository already")
 
 
-def test_a_misspelt_command_or_option_is_usage(started: Project) -> None:
+def test_a_misspelt_command_or_option_is_usage(unchanged: Project) -> None:
     """Status 2, as with most programs."""
     for arguments in (("stauts",), ("status", "--loud"), ("change",), ("cat", "main")):
-        found = started.patchwork(*arguments, status=ExitCode.USAGE)
+        found = unchanged.patchwork(*arguments, status=ExitCode.USAGE)
         assert "Usage: " in found.stderr + found.stdout
