@@ -11,6 +11,10 @@ LOG_NAME = "daemon.log"
 LOG_SIZE_BYTES_MAX = 10_000_000
 LOG_BACKUPS = 3
 
+_render_line = structlog.processors.LogfmtRenderer(
+    key_order=["timestamp", "level", "event"], bool_as_flag=False
+)
+
 
 def configure_logs(file: Path | None) -> None:
     """Sends structlog's and the standard library's records to one place, a line each."""
@@ -32,9 +36,7 @@ def configure_logs(file: Path | None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                structlog.processors.LogfmtRenderer(
-                    key_order=["timestamp", "level", "event"], bool_as_flag=False
-                ),
+                _render,
             ],
         )
     )
@@ -51,3 +53,12 @@ def configure_logs(file: Path | None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _render(
+    logger: structlog.typing.WrappedLogger, name: str, record: structlog.typing.EventDict
+) -> str:
+    """Writes one line, and below it the traceback as a person reads it."""
+    traceback = record.pop("exception", None)
+    line = _render_line(logger, name, record)
+    return f"{line}\n{traceback}" if traceback else line

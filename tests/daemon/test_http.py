@@ -1,6 +1,7 @@
 """The HTTP API as programs meet it: shapes, refusals, pages, blobs."""
 
 import hashlib
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+import pwfs_daemon.web
 from tests.support.project import Project
 
 
@@ -274,3 +276,43 @@ def test_fsck_finds_a_sound_repository_sound(api: httpx.Client) -> None:
     api.post(f"changes/{change}/land", json={})
     assert api.post("fsck").json()["problems"] == []
     assert [landing["change_id"] for landing in api.get("landings").json()["landings"]] == [change]
+
+
+SEED = """
+    GET /api/status|POST /api/ops|GET /api/ops|GET /api/ops/{seq}|GET /api/head
+    |POST /api/changes|GET /api/changes|GET /api/changes/{change_id}
+    |PATCH /api/changes/{change_id}/status|PATCH /api/changes/{change_id}/metadata
+    |POST /api/changes/{change_id}/versions|POST /api/changes/{change_id}/rebase
+    |GET /api/changes/{change_id}/conflicts|POST /api/views|GET /api/views
+    |GET /api/views/{view_id}|DELETE /api/views/{view_id}|GET /api/views/{view_id}/tree
+    |GET /api/views/{view_id}/files/{path}|POST /api/workspaces|GET /api/workspaces
+    |GET /api/workspaces/{workspace_id}|DELETE /api/workspaces/{workspace_id}
+    |POST /api/workspaces/{workspace_id}/sync|POST /api/workspaces/{workspace_id}/scan
+    |POST /api/queue|GET /api/queue|POST /api/blobs|GET /api/blobs/{blob_hash}|GET /api/events
+"""
+
+
+def test_the_description_has_every_documented_endpoint(api: httpx.Client) -> None:
+    """OpenAPI is made of the routes, with the shape of every body that one takes."""
+    found = api.get("openapi.json").json()
+    described = {
+        f"{method.upper()} {path}" for path, each in found["paths"].items() for method in each
+    }
+    assert {endpoint.strip() for endpoint in SEED.split("|")} <= described
+    body = found["paths"]["/api/changes"]["post"]["requestBody"]["content"]["application/json"]
+    name = body["schema"]["$ref"].rpartition("/")[2]
+    assert found["components"]["schemas"][name]["required"] == ["title"]
+    for each in found["paths"].values():
+        for operation in each.values():
+            assert operation["summary"]
+
+
+def test_every_route_that_reads_a_body_describes_it() -> None:
+    """What a handler decodes is what the description shows."""
+    web = Path(pwfs_daemon.web.__file__).parent
+    for file in web.glob("*.py"):
+        text = file.read_text()
+        read = re.findall(r"read_body\((\w+)\)", text)
+        noted = re.findall(r"@takes\((\w+)", text)
+        if file.name != "answers.py":
+            assert set(read) == set(noted) - {"None"}, file.name

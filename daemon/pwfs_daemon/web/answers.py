@@ -21,6 +21,12 @@ class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The base of all request bodies: a misspelt field is refused, not ignored."""
 
 
+class Acting(Body):
+    """Who does it."""
+
+    agent_id: str = "local"
+
+
 def answer(value: object, status: int = 200) -> Response:
     """Sends a value of the model, or plain data holding such values, as JSON."""
     return Response(

@@ -10,6 +10,7 @@ from pwfs_daemon.web import (
     config,
     events,
     log,
+    openapi,
     problems,
     queue,
     status,
@@ -38,7 +39,8 @@ def create_application(services: Services) -> QuartTrio:
     application.before_request(transport.authenticate)
     application.after_request(_allow_browsers)
     problems.install(application)
-    for module in (status, log, changes, views, workspaces, queue, blobs, events, config):
+    modules = (status, log, changes, views, workspaces, queue, blobs, events, config, openapi)
+    for module in modules:
         application.register_blueprint(module.routes, url_prefix="/api")
     return application
 

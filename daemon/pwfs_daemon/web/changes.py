@@ -6,6 +6,7 @@ from pwfs.model.changes import ChangeStatus
 from pwfs.model.errors import InvalidArgument
 from pwfs.model.ids import ChangeId
 from pwfs_daemon.web.answers import (
+    Acting,
     Body,
     answer,
     page,
@@ -14,6 +15,7 @@ from pwfs_daemon.web.answers import (
     query_text,
     read_body,
 )
+from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
 
 routes = Blueprint("changes", __name__)
@@ -54,13 +56,8 @@ class NewVersion(Body):
     agent_id: str = "local"
 
 
-class Acting(Body):
-    """Who does it."""
-
-    agent_id: str = "local"
-
-
 @routes.post("/changes")
+@takes(NewChange)
 async def post_change() -> Response:
     """Creates a change."""
     body = await read_body(NewChange)
@@ -76,6 +73,7 @@ async def post_change() -> Response:
 
 
 @routes.get("/changes")
+@takes(None, "status", "limit", "after")
 async def get_changes() -> Response:
     """Lists changes, oldest first."""
     await services().captured()
@@ -103,6 +101,7 @@ async def get_change(change_id: str) -> Response:
 
 
 @routes.patch("/changes/<change_id>/status")
+@takes(NewStatus)
 async def patch_status(change_id: str) -> Response:
     """Moves a change along its life cycle."""
     body = await read_body(NewStatus)
@@ -112,6 +111,7 @@ async def patch_status(change_id: str) -> Response:
 
 
 @routes.patch("/changes/<change_id>/metadata")
+@takes(NewMetadata)
 async def patch_metadata(change_id: str) -> Response:
     """Merges into a change's metadata."""
     body = await read_body(NewMetadata)
@@ -121,6 +121,7 @@ async def patch_metadata(change_id: str) -> Response:
 
 
 @routes.put("/changes/<change_id>/dependencies")
+@takes(NewDependencies)
 async def put_dependencies(change_id: str) -> Response:
     """Says which changes must land first."""
     body = await read_body(NewDependencies)
@@ -130,6 +131,7 @@ async def put_dependencies(change_id: str) -> Response:
 
 
 @routes.post("/changes/<change_id>/versions")
+@takes(NewVersion)
 async def post_version(change_id: str) -> Response:
     """Freezes a change's draft."""
     body = await read_body(NewVersion)
@@ -140,6 +142,7 @@ async def post_version(change_id: str) -> Response:
 
 
 @routes.post("/changes/<change_id>/rebase")
+@takes(Acting)
 async def post_rebase(change_id: str) -> Response:
     """Replays a change on the head, as a new version."""
     body = await read_body(Acting)
@@ -150,6 +153,7 @@ async def post_rebase(change_id: str) -> Response:
 
 
 @routes.post("/changes/<change_id>/land")
+@takes(Acting)
 async def post_land(change_id: str) -> Response:
     """Lands a change without a test."""
     body = await read_body(Acting)
@@ -167,6 +171,7 @@ async def get_conflicts(change_id: str) -> Response:
 
 
 @routes.get("/changes/<change_id>/diff")
+@takes(None, "version")
 async def get_diff(change_id: str) -> Response:
     """Shows what a change, or one version of it, does to the files."""
     await services().captured()

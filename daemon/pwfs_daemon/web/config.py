@@ -3,6 +3,7 @@
 from quart import Blueprint, Response
 
 from pwfs_daemon.web.answers import Body, answer, read_body
+from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
 
 routes = Blueprint("config", __name__)
@@ -21,6 +22,7 @@ async def get_config() -> Response:
 
 
 @routes.put("/config/<key>")
+@takes(Setting)
 async def put_setting(key: str) -> Response:
     """Changes one setting and shows all."""
     setting = await read_body(Setting)

@@ -15,6 +15,7 @@ from pwfs.model.events import Event, EventType
 from pwfs.model.ids import EventId
 from pwfs.repo.json import to_json
 from pwfs_daemon.web.answers import page, parse_number, query_limit, query_number, query_text
+from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import Services, repository, services
 
 routes = Blueprint("events", __name__)
@@ -24,6 +25,7 @@ BATCH = 200
 
 
 @routes.get("/events")
+@takes(None, "types", "since", "limit", "after")
 async def get_events() -> Response:
     """Streams events from a number on; without one, those from now on.
 

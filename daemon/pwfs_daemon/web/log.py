@@ -18,6 +18,7 @@ from pwfs_daemon.web.answers import (
     query_text,
     read_body,
 )
+from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
 
 routes = Blueprint("log", __name__)
@@ -36,6 +37,7 @@ class NewOperation(Body):
 
 
 @routes.post("/ops")
+@takes(NewOperation)
 async def post_op() -> Response:
     """Appends one operation to a change."""
     body = await read_body(NewOperation)
@@ -47,6 +49,7 @@ async def post_op() -> Response:
 
 
 @routes.get("/ops")
+@takes(None, "change_id", "path", "since", "until", "limit", "after", "newest_first")
 async def get_ops() -> Response:
     """Lists operations after ``since`` (or ``after``), oldest first unless ``newest_first``."""
     await services().captured()
@@ -83,6 +86,7 @@ async def get_op(seq: str) -> Response:
 
 
 @routes.get("/landings")
+@takes(None, "since", "limit", "after")
 async def get_landings() -> Response:
     """Lists landings after ``since`` (or ``after``), oldest first."""
     limit = query_limit()

@@ -43,7 +43,7 @@ def answer_http(error: HTTPException) -> Response:
             status=status,
             detail=error.description or error.name or "",
             category=category,
-            hint="docs/api.md lists the endpoints." if status in (404, 405) else "",
+            hint="GET /api/openapi.json describes the endpoints." if status in (404, 405) else "",
         ),
         status,
     )

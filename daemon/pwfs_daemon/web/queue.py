@@ -7,6 +7,7 @@ from pwfs.model.ids import ItemId
 from pwfs.model.queue import Attempt, AttemptState, ItemState, QueueItem
 from pwfs.repo.json import to_json
 from pwfs_daemon.web.answers import (
+    Acting,
     Body,
     answer,
     parse_number,
@@ -16,6 +17,7 @@ from pwfs_daemon.web.answers import (
     read_body,
 )
 from pwfs_daemon.web.blobs import send_content
+from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.outputs import read_output
 from pwfs_daemon.web.services import repository, services
 
@@ -40,13 +42,8 @@ class Priority(Body):
     priority: int
 
 
-class Acting(Body):
-    """Who does it."""
-
-    agent_id: str = "local"
-
-
 @routes.post("/queue")
+@takes(Submission)
 async def post_submission() -> Response:
     """Submits; work that no version holds yet is frozen first."""
     body = await read_body(Submission)
@@ -72,6 +69,7 @@ async def get_queue() -> Response:
 
 
 @routes.get("/queue/items")
+@takes(None, "change_id")
 async def get_items() -> Response:
     """Lists the items of a change, oldest first, those that left the queue too.
 
@@ -98,6 +96,7 @@ async def get_item(item_id: str) -> Response:
 
 
 @routes.delete("/queue/items/<item_id>")
+@takes(Acting)
 async def delete_item(item_id: str) -> Response:
     """Cancels an item; its changes are drafts again."""
     body = await read_body(Acting)
@@ -107,6 +106,7 @@ async def delete_item(item_id: str) -> Response:
 
 
 @routes.put("/queue/items/<item_id>/priority")
+@takes(Priority)
 async def put_priority(item_id: str) -> Response:
     """Moves an item."""
     body = await read_body(Priority)
@@ -130,6 +130,7 @@ async def post_resume() -> Response:
 
 
 @routes.get("/queue/items/<item_id>/output")
+@takes(None, "attempt", "follow")
 async def get_output(item_id: str) -> Response:
     """Sends what a test printed: the item's latest attempt's, or ``attempt``'s.
 

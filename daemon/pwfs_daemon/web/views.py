@@ -9,6 +9,7 @@ from pwfs.model.ids import AgentId, ChangeId, Seq, ViewId
 from pwfs.model.paths import parse_path
 from pwfs.model.views import BaseType, ConflictPolicy, Overlay, ViewBase
 from pwfs_daemon.web.answers import Body, answer, no_content, query_text, read_body
+from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
 
 routes = Blueprint("views", __name__)
@@ -40,6 +41,7 @@ class NewView(Body):
 
 
 @routes.post("/views")
+@takes(NewView)
 async def post_view() -> Response:
     """Creates a view."""
     body = await read_body(NewView)
@@ -58,6 +60,7 @@ async def post_view() -> Response:
 
 
 @routes.get("/views")
+@takes(None, "owner")
 async def get_views() -> Response:
     """Lists the stored views."""
     owner = query_text("owner")

@@ -12,6 +12,7 @@ from pwfs.model.ids import AgentId, ChangeId, WorkspaceId
 from pwfs.model.views import ConflictPolicy, Overlay, Workspace
 from pwfs.repo.json import to_json
 from pwfs_daemon.web.answers import Body, answer, no_content, read_body
+from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
 from pwfs_daemon.web.views import NewOverlay
 
@@ -36,6 +37,7 @@ class Switch(Body):
 
 
 @routes.post("/workspaces")
+@takes(NewWorkspace)
 async def post_workspace() -> Response:
     """Creates a workspace and makes its directory show it."""
     body = await read_body(NewWorkspace)
@@ -114,6 +116,7 @@ async def post_scan(workspace_id: str) -> Response:
 
 
 @routes.post("/workspaces/<workspace_id>/switch")
+@takes(Switch)
 async def post_switch(workspace_id: str) -> Response:
     """Puts a workspace on another change."""
     body = await read_body(Switch)
