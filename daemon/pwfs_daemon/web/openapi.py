@@ -105,7 +105,8 @@ def _operation(path: str, route: Callable[..., object], noted: Description) -> d
 def _anything(kind: type) -> dict[str, Any]:
     """Describes ``object``: any JSON value."""
     if kind is object:
-        return {}
+        # An empty schema would say the same, but msgspec takes it for none.
+        return {"description": "Any JSON value."}
     raise NotImplementedError
 
 
