@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -216,3 +217,20 @@ def test_a_moved_module_path_does_not_matter(project: Project, tmp_path: Path) -
     done = subprocess.run(script, cwd=trap, env=project.variables(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert sys.executable in script
+
+
+def test_a_mount_taken_away_ends_the_daemon_and_the_next_command_mounts_again(
+    project: Project,
+) -> None:
+    """A daemon without its mount would be half a daemon."""
+    project.patchwork("change", "create", "Stay")
+    project.patchwork("workspace", "create", "stay", "ws")
+    (project.directory / "ws" / "a.txt").write_text("a\n")
+    pid = project.whereabouts["pid"]
+    descriptor = os.pidfd_open(pid)
+    for place in (project.directory / "ws", project.mount):
+        subprocess.run(["umount", "-l", place], check=True)
+    assert select.select([descriptor], [], [], 20)[0]
+    os.close(descriptor)
+    assert project.json("status")["daemon"]["pid"] != pid
+    assert (project.directory / "ws" / "a.txt").read_text() == "a\n"

@@ -4,7 +4,7 @@ A reader holds a number, not a queue: it is woken by the repository and reads th
 the store at its own pace, so a slow one costs the daemon nothing.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 import trio
@@ -40,7 +40,7 @@ async def get_events() -> Response:
         return _page(types, since or 0)
     start = EventId(repository().log.last_event_id() if since is None else since)
     response = Response(
-        _stream(found, start, types),
+        stream_events(found, start, types),
         content_type="text/event-stream; charset=utf-8",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -65,9 +65,13 @@ def _types(text: str | None) -> frozenset[EventType] | None:
         raise InvalidArgument(name="types", reason=f"{error}; there are {known}") from None
 
 
-async def _stream(
+async def stream_events(
     found: Services, cursor: EventId, types: frozenset[EventType] | None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
+    """Yields the stream's text: events behind the cursor as they come, and heartbeats.
+
+    It ends with the daemon.
+    """
     moved = trio.Event()
 
     def wake() -> None:
@@ -77,35 +81,38 @@ async def _stream(
     try:
         # Sent at once, so that the client knows that nothing from here on escapes it.
         yield b": connected\n\n"
+        due = trio.current_time() + HEARTBEAT_S
         while not found.stopping.is_set():
             moved = trio.Event()
             # All types are read, so that the cursor passes those not asked for.
             events = found.repo.events(cursor, limit=BATCH)
-            if events:
-                cursor = events[-1].id
-                wanted = [e for e in events if types is None or e.type in types]
-                if wanted:
-                    yield b"".join(map(_encode, wanted))
-                else:
-                    await trio.lowlevel.checkpoint()
-            elif not await _woken(moved, found.stopping):
+            cursor = events[-1].id if events else cursor
+            wanted = [event for event in events if types is None or event.type in types]
+            if wanted:
+                yield b"".join(map(_encode, wanted))
+                due = trio.current_time() + HEARTBEAT_S
+            elif trio.current_time() >= due:
                 yield b": heartbeat\n\n"
+                due = trio.current_time() + HEARTBEAT_S
+            elif events:
+                await trio.lowlevel.checkpoint()
+            else:
+                await _wait_for_news(moved, found.stopping, due)
     finally:
         unsubscribe()
 
 
-async def _woken(moved: trio.Event, stopping: trio.Event) -> bool:
-    """Waits for an event or the end of the daemon; False when it is time for a heartbeat."""
+async def _wait_for_news(moved: trio.Event, stopping: trio.Event, until: float) -> None:
+    """Waits for an event or the end of the daemon, at most until a moment of trio's clock."""
 
     async def wait(event: trio.Event, scope: trio.CancelScope) -> None:
         await event.wait()
         scope.cancel()
 
-    with trio.move_on_after(HEARTBEAT_S):
+    with trio.move_on_at(until):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait, stopping, nursery.cancel_scope)
             await wait(moved, nursery.cancel_scope)
-    return moved.is_set() or stopping.is_set()
 
 
 def _encode(event: Event) -> bytes:
