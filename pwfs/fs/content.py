@@ -15,12 +15,16 @@ from pwfs.repo.live import Seen
 
 @dataclass(slots=True)
 class Handle:
-    """An open file: the node, the flags of ``open``, and who opened it."""
+    """An open file: the node, the flags of ``open``, and who opened it.
+
+    ``has_written`` is set by the first write through it.
+    """
 
     node: Node
     flags: int
     pid: int
     uid: int
+    has_written: bool = False
 
     @property
     def may_write(self) -> bool:

@@ -148,7 +148,7 @@ class MountOperations(pyfuse3.Operations):
         handle = self._handles.get(fh) if fh is not None else None
         before = self._queued()
         await node.space.setattr(node, attr, fields, handle, ctx)
-        await self._settled(before)
+        self._told_by_epoch(before)
         return node.space.attributes(node)
 
     @_answering
@@ -156,8 +156,10 @@ class MountOperations(pyfuse3.Operations):
         node = self._table.get(inode)
         return await node.space.readlink(node)
 
-    # The kernel holds the directories' locks during these: what moved elsewhere is told by a
-    # new epoch, because waiting for names to be invalidated could wait for ourselves.
+    # During most requests the kernel holds the locks of the directories concerned, or that of the
+    # file, for which a rename waits with its directories locked. To wait then for names to be
+    # invalidated could be to wait for oneself, so a new epoch tells the kernel what moved. Only
+    # `flush` and the doors, which hold no lock, may wait.
 
     def _queued(self) -> int:
         return self.invalidator.queued_names if self.invalidator is not None else 0
@@ -303,7 +305,7 @@ class MountOperations(pyfuse3.Operations):
         handle = self._handles[fh]
         before = self._queued()
         await handle.node.space.fsync(handle)
-        await self._settled(before)
+        self._told_by_epoch(before)
 
     @_answering
     async def release(self, fh: int) -> None:

@@ -88,6 +88,7 @@ class Writing(Resolving):
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> int:
         node = handle.node
+        handle.has_written = True
         content = node.content
         if content is None or not content.is_writable or content.busy is not None:
             content = await self.make_private(node, (handle.pid, handle.uid))
@@ -189,8 +190,17 @@ class Writing(Resolving):
     # Capturing
 
     async def flush(self, handle: Handle) -> None:
+        """Logs what was written through a handle that is being closed.
+
+        One that only created or cut its file may be closed as a duplicate, before the writing
+        begins (every shell does so for ``> file``): then `release` logs it, which the kernel
+        sends before the last close returns. Where another view shows the change, too, that would
+        be too late for what the kernel remembers of that view.
+        """
         content = handle.node.content
-        if content is not None and content.is_dirty:
+        if content is None or not content.is_dirty:
+            return
+        if handle.has_written or self.repo.is_shown_elsewhere(self.live):
             await self.capture(handle.node)
 
     async def fsync(self, handle: Handle) -> None:
@@ -220,7 +230,11 @@ class Writing(Resolving):
     async def release(self, handle: Handle) -> None:
         node = handle.node
         content = node.content
-        if content is None or node.handles:
+        if content is None:
+            return
+        if node.handles:
+            if content.is_dirty and handle.may_write and not handle.has_written:
+                await self.capture(node)
             return
         if content.is_dirty and node.targets():
             # Written through a shared mapping after the last close.
