@@ -141,6 +141,12 @@ def test_a_workspace_never_hides_files(unchanged: Project) -> None:
         status=ExitCode.INVALID,
         message="not a directory",
     )
+    refused(
+        unchanged,
+        *("workspace", "create", "edit-it", ".patchwork/blobs"),
+        status=ExitCode.INVALID,
+        message="the repository's own",
+    )
     assert (full / "precious").read_text() == "mine"
     assert (unchanged.directory / "ws" / "a.txt").read_text() == "a\n"
 

@@ -5,6 +5,7 @@ Everything has a time limit, and whatever a test leaves behind is unmounted lazi
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import httpx
 
 TIMEOUT_S = 50.0
 MOUNTS = Path("/proc/self/mountinfo")
+STRAY = re.compile(r"level=(warning|error|critical)|^Traceback")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Project:
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    expected_log: list[str] = field(default_factory=list)
+    """Regular expressions for the warnings that the daemon may log."""
 
     @property
     def state_dir(self) -> Path:
@@ -164,6 +168,19 @@ class Project:
         """The environment that commands run in."""
         return {**os.environ, "PATCHWORK_AGENT": "tester", **self.environment}
 
+    def check_log(self) -> None:
+        """Fails when the daemon logged a warning, or worse, that the test does not announce."""
+        try:
+            lines = (self.state_dir / "daemon.log").read_text().splitlines()
+        except FileNotFoundError:
+            return
+        stray = [
+            line
+            for line in lines
+            if STRAY.search(line) and not any(re.search(each, line) for each in self.expected_log)
+        ]
+        assert not stray, stray
+
     def clean_up(self) -> None:
         """Ends the daemon and unmounts what it mounted, whatever state they are in."""
         mounts = [point for point in mount_points() if point.startswith(f"{self.directory}/")]
@@ -198,3 +215,4 @@ def temporary_project(directory: Path, **environment: str) -> Iterator[Project]:
         yield found
     finally:
         found.clean_up()
+    found.check_log()

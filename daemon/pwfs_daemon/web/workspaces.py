@@ -9,6 +9,7 @@ from quart import Blueprint, Response
 
 from pwfs.model.errors import DirectoryNotEmpty, InvalidArgument
 from pwfs.model.ids import AgentId, ChangeId, WorkspaceId
+from pwfs.model.paths import RESERVED_NAME
 from pwfs.model.views import ConflictPolicy, Overlay, Workspace
 from pwfs.repo.json import to_json
 from pwfs_daemon.web.answers import Body, answer, no_content, read_body
@@ -131,6 +132,8 @@ def _check_directory(text: str) -> None:
     directory = Path(text)
     if "\0" in text or not directory.is_absolute():
         raise InvalidArgument(name="directory", reason=f"{text!r} is not an absolute path")
+    if RESERVED_NAME in directory.parts:
+        raise InvalidArgument(name="directory", reason=f"{text} is the repository's own")
     try:
         if directory.is_dir():
             if any(directory.iterdir()):
