@@ -85,6 +85,8 @@ async def _serve(
             with trio.CancelScope(shield=True), trio.move_on_after(10):
                 await mount.capture_all()
             mounts.cancel_scope.cancel()
+        if options.mountpoint is None:
+            await trio.to_thread.run_sync(_remove_if_empty, mount.mountpoint)
         outer.cancel_scope.cancel()
     log.info("stopped")
 
@@ -125,6 +127,14 @@ async def _run_doors(
                 withdraw(repo.state_dir, whereabouts)
             services.stopping.set()
             workers.cancel_scope.cancel()
+
+
+def _remove_if_empty(directory: Path) -> None:
+    """Removes the mount point that was made; one that is still busy stays for the next daemon."""
+    try:
+        directory.rmdir()
+    except OSError:
+        pass
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def test_the_first_command_starts_the_daemon_and_the_next_finds_it(project: Proj
     socket_path = Path(project.whereabouts["socket"])
     assert project.patchwork("serve", "--stop").stdout == "Daemon stopped.\n"
     assert first["mount"] not in mount_points()
+    assert not Path(first["mount"]).exists()
     assert not socket_path.exists()
     assert not (project.state_dir / "daemon.json").exists()
     assert project.patchwork("serve", "--stop").stdout == "No daemon is running.\n"
