@@ -227,7 +227,10 @@ class NodeTable:
     def drop_unused(self, node: Node | None) -> None:
         """Forgets a node that nobody can ask for, and then perhaps its parents."""
         while node is not None and self._is_unused(node):
-            self._nodes.pop(node.ino, None)
+            if self._nodes.get(node.ino) is not node:
+                # Forgotten before; its number may be another node's by now.
+                return
+            del self._nodes[node.ino]
             parent = node.parent
             for directory, name in list(node.names()):
                 assert directory.children is not None

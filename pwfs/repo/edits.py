@@ -231,8 +231,7 @@ class Edits(Landings):
         known_as = live.edited_path(old)
         if known_as != old and live.base_of(old) is None:
             return [self._op(live, replace(edit, old_path=known_as), known_as)]
-        below = live.base_of(edit.path) if target is not None else None
-        rename = replace(self._op(live, edit, old), replaced=below)
+        rename = replace(self._op(live, edit, old), replaced=live.base_of(edit.path))
         return [*self._adopting(live, old), rename]
 
     def _adopting(self, live: LiveView, path: RepoPath) -> list[NewOp]:

@@ -148,6 +148,16 @@ class Viewing(Changes):
                 self._lives[id_] = live
         return live
 
+    def is_shown_elsewhere(self, live: LiveView) -> bool:
+        """Whether another followed view shows the change that is written in this one."""
+        own = live.layers[-1].change_id if live.layers else None
+        return any(
+            layer.change_id == own
+            for other in self._lives.values()
+            if other is not live
+            for layer in other.layers
+        )
+
     def release_live(self, id_: str) -> None:
         """Stops following; the next `live` starts anew."""
         self._lives.pop(id_, None)

@@ -223,6 +223,16 @@ def test_save_by_temporary_file(repo: Repository) -> None:
     assert "README.tmp" not in shown(repo, workspace)
 
 
+def test_new_file_in_a_deleted_ones_place(repo: Repository) -> None:
+    """A file deleted and replaced by renaming a new one is edited, not added a second time."""
+    workspace = workspace_on(repo, "Edit")
+    delete(repo, workspace, "README")
+    write(repo, workspace, "tmp", "")
+    rename(repo, workspace, "tmp", "README")
+    assert shown(repo, workspace)["README"] == ""
+    assert repo.conflicts("edit") == []
+
+
 def test_rebase(repo: Repository) -> None:
     """A rebase writes a merged version on the head; a conflict stops it and changes nothing."""
     one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
