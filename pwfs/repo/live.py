@@ -279,7 +279,9 @@ class LiveView:
         return found if isinstance(found, FileEntry) else None
 
     def edited_path(self, path: RepoPath) -> RepoPath:
-        """The path under which the own layer knows what is shown at ``path``."""
+        """The path under which the own layer knows the file shown at ``path``."""
+        if self._shown.tree.get(path) is None:
+            return path
         return self._shown.edit_at.get(path, path)
 
     def net_edits(self) -> Iterator[NetEdit]:

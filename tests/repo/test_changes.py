@@ -233,6 +233,18 @@ def test_new_file_in_a_deleted_ones_place(repo: Repository) -> None:
     assert repo.conflicts("edit") == []
 
 
+def test_new_file_where_one_was_moved_away(repo: Repository) -> None:
+    """A name that a rename left free can be used again, and the renamed file stays."""
+    workspace = workspace_on(repo, "Edit")
+    rename(repo, workspace, "README", "moved")
+    ops = write(repo, workspace, "README", "new\n")
+    assert [op.op_type for op in ops] == [OpType.CREATE]
+    assert shown(repo, workspace)["README"] == "new\n"
+    assert shown(repo, workspace)["moved"] == LINES
+    repo.land("edit", agent="a")
+    assert shown(repo)["moved"] == LINES
+
+
 def test_rebase(repo: Repository) -> None:
     """A rebase writes a merged version on the head; a conflict stops it and changes nothing."""
     one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
