@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from pyfuse3 import EntryAttributes, RequestContext
 
@@ -73,7 +73,7 @@ class LiveSpace(Space):
         entry = found if isinstance(found, FileEntry) else self.live.settle(path).entry
         ino = self.inode_of(path, entry)
         known = self.table.peek(ino)
-        if known is not None and self._may_return(known, directory, name, entry):
+        if known is not None and self._may_return(known, path, entry):
             known.stale = None
             known.attach(directory, name)
             return known
@@ -82,14 +82,14 @@ class LiveSpace(Space):
         node.entry = entry
         return node
 
-    def _may_return(self, node: Node, directory: Node, name: str, entry: FileEntry) -> bool:
+    def _may_return(self, node: Node, path: RepoPath, entry: FileEntry) -> bool:
         """Whether a file that was replaced is what the view shows again."""
         return (
             node.space is self
             and node.entry == entry
             and not node.link_count
             and (node.content is None or not node.content.is_dirty)
-            and (directory, name) in (node.stale or ())
+            and path in (node.stale or ())
         )
 
     def inode_of(self, path: RepoPath, entry: FileEntry) -> int:
@@ -236,7 +236,7 @@ class LiveSpace(Space):
                 return
             node = child
         self._name_moved(node, last)
-        while node is not self.root and not self.exists(node):
+        while node is not self.root and not self.exists(node) and not _holds_unlogged(node):
             parent, name = node.parent, node.name
             if parent is None:
                 return
@@ -251,7 +251,7 @@ class LiveSpace(Space):
                 if self.invalidator is not None and known.lookups:
                     self.invalidator.attributes(known.ino)
                 return
-            if known.fresh or (known.content is not None and known.content.is_dirty):
+            if _is_unlogged(known) or (known.is_directory and _holds_unlogged(known)):
                 return
             self.supersede(known, directory, name)
         self.touch(directory)
@@ -268,9 +268,10 @@ class LiveSpace(Space):
 
     def supersede(self, node: Node, directory: Node, name: str) -> None:
         """Takes a name from a node for what the view shows there now; handles keep the old."""
+        path = directory.path_of(name)
         node.detach(directory, name)
         if node.kind is not Kind.DIRECTORY:
-            node.stale = [*(node.stale or ()), (directory, name)]
+            node.stale = [*(node.stale or ()), path]
         self.table.drop_unused(node)
 
     def touch(self, directory: Node) -> None:
@@ -280,8 +281,10 @@ class LiveSpace(Space):
             self._changed_ns[directory.path] = time.time_ns()
 
 
-def live_space_opener(
-    table: NodeTable, blobs: BlobStore, live: Callable[[str], LiveView]
-) -> Callable[[str], LiveSpace]:
-    """Gives the function that opens read-only spaces by the repository's ids."""
-    return lambda id_: LiveSpace(id_, table, live(id_), blobs)
+def _is_unlogged(node: Node) -> bool:
+    return node.fresh or (node.content is not None and node.content.is_dirty)
+
+
+def _holds_unlogged(directory: Node) -> bool:
+    """Whether something that was written below is not in the log yet."""
+    return any(_is_unlogged(node) for node in directory.known_below())

@@ -37,7 +37,7 @@ class Node:
     """One inode.
 
     ``entry`` is what the log knows of a FILE or LINK. ``fresh`` says that the log does not know
-    the name yet. ``stale`` are the names under which somebody else's edit took this file's place:
+    the name yet. ``stale`` are the paths at which somebody else's edit took this file's place:
     what is still written through old handles is captured there. ``version`` of a directory rises
     with each change of its names.
     """
@@ -78,7 +78,7 @@ class Node:
         self.content: Content | None = None
         self.attrs: Attrs | None = None
         self.extra: list[tuple[Node, str]] | None = None
-        self.stale: list[tuple[Node, str]] | None = None
+        self.stale: list[RepoPath] | None = None
         self.fresh = False
         self.fresh_names: set[str] | None = None
         self.identity: tuple[int, int] | None = None
@@ -92,8 +92,11 @@ class Node:
 
     @property
     def is_attached(self) -> bool:
-        """Whether a name still leads here (a space's root counts)."""
-        return self.parent is not None or self.cached_path == ROOT
+        """Whether the space's root still leads here (it counts itself)."""
+        node = self
+        while node.parent is not None:
+            node = node.parent
+        return node.cached_path == ROOT
 
     @property
     def path(self) -> RepoPath:
@@ -128,8 +131,8 @@ class Node:
 
     def targets(self) -> list[RepoPath]:
         """The paths that what is written here belongs to."""
-        places = [*self.names(), *(self.stale or ())]
-        return [directory.path_of(name) for directory, name in places if directory.is_attached]
+        shown = [place.path_of(name) for place, name in self.names() if place.is_attached]
+        return [*shown, *(self.stale or ())]
 
     # The tree of known nodes
 

@@ -4,6 +4,7 @@
 
 import errno
 import os
+import random
 import threading
 from pathlib import Path
 
@@ -257,3 +258,85 @@ def test_a_workspace_shown_elsewhere(mounted: Mounted, tmp_path: Path) -> None:
         assert list(place.iterdir()) == []
     finally:
         os.system(f"umount -l {place} 2>/dev/null")
+
+
+def test_a_write_into_a_directory_that_moved_away_is_kept(mounted: Mounted) -> None:
+    """A co-worker renames the directory of a file that is open: what is written goes to the log."""
+    first = mounted.workspace()
+    second = mounted.workspace_on("work")
+    dirty = (first / "src/app.py").open("ab", buffering=0)
+    dirty.write(b"dirty\n")
+    clean = (first / "src/lib/util.py").open("ab", buffering=0)
+    (second / "src").rename(second / "code")
+    clean.write(b"clean\n")
+    clean.close()
+    dirty.close()
+    contents = {name: mounted.read("ws-work", name) for name in mounted.files()}
+    assert any(b"dirty\n" in content for content in contents.values())
+    assert any(b"clean\n" in content for content in contents.values())
+    contents.pop("link")
+    assert {n: (first / n).read_bytes() for n in contents} == contents
+
+
+def test_co_workers_at_once(mounted: Mounted) -> None:
+    """Threads in two workspaces of a change and readers of a view end with one tree, all of them.
+
+    A wait in the wrong place shows here as a deadlock in the kernel.
+    """
+    first = mounted.workspace()
+    second = mounted.workspace_on("work")
+    mounted.call("create_view", "v", owner="tester", base="latest", overlays=["work"])
+    view = mounted.mountpoint / "views/v"
+    expected = {errno.ENOENT, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
+    wrong: list[OSError] = []
+
+    def work(seed: int) -> None:
+        choose = random.Random(seed)
+        for _ in range(120):
+            top = choose.choice([first, second])
+            directory = top / choose.choice(["p", "q", "src", "r/s"])
+            path = directory / f"f{choose.randrange(5)}"
+            try:
+                match choose.randrange(8):
+                    case 0:
+                        directory.mkdir(parents=True, exist_ok=True)
+                    case 1 | 2:
+                        path.write_bytes(bytes([65 + choose.randrange(20)]) * 5000)
+                    case 3:
+                        path.unlink()
+                    case 4:
+                        path.rename(directory / f"f{choose.randrange(5)}")
+                    case 5:
+                        (top / choose.choice("pq")).rename(top / choose.choice("pqr"))
+                    case 6:
+                        for file in view.rglob("f*"):
+                            file.lstat()
+                    case _:
+                        with path.open("r+b") as file:
+                            file.write(b"z" * 10)
+                            os.fsync(file.fileno())
+            except OSError as error:
+                if error.errno not in expected:
+                    wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=45)
+    if any(thread.is_alive() for thread in threads):
+        mounted.kill()
+        pytest.fail("deadlock")
+    assert wrong == []
+    logged = {
+        name: mounted.read("ws-work", name)
+        for name, (_, mode) in mounted.files().items()
+        if mode != "120000"
+    }
+    for top in (first, second, view):
+        found = {
+            str(path.relative_to(top)): path.read_bytes()
+            for path in top.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        }
+        assert found == logged
