@@ -165,9 +165,9 @@ class LiveSpace(Space):
         """Two, and one for each directory inside."""
         if not node.is_attached:
             return 0
-        if node.subdirectories is None or node.subdirectories[0] != node.version:
-            node.subdirectories = (node.version, self.count_subdirectories(node))
-        return 2 + node.subdirectories[1]
+        if node.subdirectories is None:
+            node.subdirectories = self.count_subdirectories(node)
+        return 2 + node.subdirectories
 
     def count_subdirectories(self, node: Node) -> int:
         """How many directories are in one."""
@@ -254,6 +254,7 @@ class LiveSpace(Space):
             if _is_unlogged(known) or (known.is_directory and _holds_unlogged(known)):
                 return
             self.supersede(known, directory, name)
+        directory.subdirectories = None
         self.touch(directory)
         if self.invalidator is not None and (directory.lookups or directory is self.root):
             self.invalidator.entry(directory.ino, name)

@@ -111,6 +111,7 @@ class Naming(Writing):
             node.attrs = attrs
             self.keep_attrs(node)
             self.rows.save()
+        directory.subdirectories = None
         self.touch(directory)
         self.touch(node)
         return node
@@ -246,6 +247,7 @@ class Naming(Writing):
         node.detach(directory, name)
         self.rows.remove(path)
         self._changed_ns.pop(path, None)
+        directory.subdirectories = None
         self.table.drop_unused(node)
         self.keep_directory(directory)
         self.touch(directory)

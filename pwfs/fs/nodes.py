@@ -39,7 +39,7 @@ class Node:
     ``entry`` is what the log knows of a FILE or LINK. ``fresh`` says that the log does not know
     the name yet. ``stale`` are the paths at which somebody else's edit took this file's place:
     what is still written through old handles is captured there. ``version`` of a directory rises
-    with each change of its names.
+    with each change of its names; ``subdirectories`` is None while they are not counted.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Node:
         self.fresh_names: set[str] | None = None
         self.identity: tuple[int, int] | None = None
         self.version = 0
-        self.subdirectories: tuple[int, int] | None = None
+        self.subdirectories: int | None = None
 
     @property
     def is_directory(self) -> bool:

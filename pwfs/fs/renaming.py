@@ -318,6 +318,7 @@ class Renaming(Naming):
             os.rename(self.scratch.place(old.path), self.scratch.make_room(new.path))
         node.detach(old.directory, old.name)
         node.attach(new.directory, new.name)
+        old.directory.subdirectories = new.directory.subdirectories = None
         self.rows.move_below(old.path, new.path)
         self._move_times(old.path, new.path)
         attrs = self.ensure_attrs(node)

@@ -156,9 +156,7 @@ class Resolving(LiveSpace):
     def count_subdirectories(self, node: Node) -> int:
         path = node.path
         names = {name for name, found in self.view_list(path).items() if found is DIRECTORY}
-        for name, status in self.scratch.names(path).items():
-            if stat.S_ISDIR(status.st_mode):
-                names.add(name)
+        names.update(self.scratch.directories(path))
         return len(names)
 
     def is_scratch_name(self, path: RepoPath) -> bool:

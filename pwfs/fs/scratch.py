@@ -45,6 +45,14 @@ class Scratch:
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
+    def directories(self, path: RepoPath) -> list[str]:
+        """The names of the directories in a directory."""
+        try:
+            with os.scandir(self.place(path)) as entries:
+                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def is_empty(self, path: RepoPath) -> bool:
         """Whether no name is in a directory, or it is not there."""
         try:

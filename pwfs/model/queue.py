@@ -53,7 +53,7 @@ class QueueItem:
     """A set of changes (usually one) that lands whole or not at all.
 
     ``order`` sorts the queue (higher priority first, then first come); ``retries`` counts the
-    failed attempts forgiven as flaky or as the infrastructure's fault.
+    attempts that did not pass.
     """
 
     id: ItemId

@@ -1,12 +1,14 @@
 """fsck: recomputes everything that is derived from the log and compares."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pwfs.model.changes import ChangeStatus
+from pwfs.model.changes import ChangeStatus, Landing
 from pwfs.model.errors import BlobMissing, Corrupt, PatchworkError
-from pwfs.model.ids import SEQ_ZERO, BlobHash, ChangeId, Seq, TreeHash
-from pwfs.model.queue import Member
+from pwfs.model.ids import SEQ_ZERO, BlobHash, Seq, TreeHash
+from pwfs.model.queue import AttemptState, Member
 from pwfs.repo.repository import Repository
+from pwfs.views.compose import Layer
 from pwfs.views.overlay import OverlayEdits
 from pwfs.views.trees import EMPTY_TREE, Subtree, decode_tree, encode_tree
 
@@ -34,31 +36,35 @@ def fsck(repository: Repository) -> FsckReport:
     The log's numbering, every blob against its name, every tree, every landing against the tree
     that its operations give, statuses against landings and the queue.
     """
-    check = _Check(repository)
-    check.storage()
-    check.ops()
-    check.blobs()
-    check.trees()
-    check.landings()
-    check.statuses()
+    check = Check(repository)
+    for step in (*check.steps(), check.blobs):
+        step()
     return check.report
 
 
-class _Check:
+class Check:
+    """The steps of `fsck`, for a caller that has other things to do between them."""
+
     def __init__(self, repository: Repository) -> None:
         self._repo = repository
         self._log = repository.log
         self.report = FsckReport()
         self._named: dict[BlobHash, str] = {}
 
+    def steps(self) -> tuple[Callable[[], None], ...]:
+        """What belongs to the repository's thread; `blobs`, the longest, comes last, anywhere."""
+        return (self.storage, self.ops, self.trees, self.landings, self.statuses)
+
     def _problem(self, text: str) -> None:
         self.report.problems.append(text)
 
     def storage(self) -> None:
+        """Asks the store for damage of its own."""
         for text in self._log.integrity_check():
             self._problem(f"database: {text}")
 
     def ops(self) -> None:
+        """Checks the numbering, and what operations refer to."""
         changes = {change.id for change in self._log.changes()}
         last = SEQ_ZERO
         landed = {landing.seq for landing in self._log.landings()}
@@ -78,6 +84,7 @@ class _Check:
             self._problem(f"the counter {self._log.head_seq()} is behind the log")
 
     def blobs(self) -> None:
+        """Reads every content that `ops` found named; any thread may do it."""
         for blob, named_by in self._named.items():
             self.report.blobs += 1
             try:
@@ -88,6 +95,7 @@ class _Check:
                 self._problem(f"blob {blob} is damaged; {named_by} names it")
 
     def trees(self) -> None:
+        """Checks every tree against its name, and for missing ones."""
         for tree in self._log.tree_hashes():
             self.report.trees += 1
             encoded = self._log.tree(tree)
@@ -111,7 +119,7 @@ class _Check:
             if landing.previous_seq != before_seq:
                 self._problem(f"{where}: follows {landing.previous_seq}, not {before_seq}")
             try:
-                root = self._replay(before_seq, before_root, landing.change_id, landing.version)
+                root = self._expected(landing, before_seq, before_root)
             except PatchworkError as error:
                 self._problem(f"{where}: cannot be replayed: {error.message}")
             else:
@@ -119,33 +127,33 @@ class _Check:
                     self._problem(
                         f"{where}: its operations give {root}, recorded is {landing.root}"
                     )
-            if landing.verified:
-                self._certificate(where, landing.attempt_id, landing.root)
             before_seq, before_root = landing.seq, landing.root
 
-    def _certificate(self, where: str, attempt_id: int | None, root: TreeHash) -> None:
-        if attempt_id is None:
-            self._problem(f"{where}: says it was tested, but not by which attempt")
-            return
-        attempt = self._repo.attempt(attempt_id)
-        item = self._repo.item(attempt.item_id)
-        last = attempt.stack[-1:]
-        if attempt.state != "passed" or (len(item.members) == 1 and attempt.key.root != root):
-            self._problem(f"{where}: attempt {attempt_id} (of {last}) did not pass on this tree")
+    def _expected(self, landing: Landing, seq: Seq, root: TreeHash) -> TreeHash | None:
+        """The tree that a landing's operations give; an item's changes land as one tree."""
+        members: tuple[Member, ...] = (Member(landing.change_id, landing.version),)
+        if landing.verified:
+            if landing.attempt_id is None:
+                raise Corrupt(what="it says it was tested, but not by which attempt")
+            attempt = self._repo.attempt(landing.attempt_id)
+            if attempt.state is not AttemptState.PASSED or attempt.key.root != landing.root:
+                raise Corrupt(what=f"attempt {attempt.id} did not pass on this tree")
+            members = self._repo.item(attempt.item_id).members
+            if members[0].change_id != landing.change_id:
+                return root
+        layers = tuple(self._frozen(member) for member in members)
+        return self._repo.candidate_of(seq, root, layers).root
 
-    def _replay(
-        self, seq: Seq, root: TreeHash, change_id: ChangeId, version: int
-    ) -> TreeHash | None:
-        change = self._repo.change(change_id)
-        frozen = change.version(version)
-        if frozen is None:
-            raise Corrupt(what=f"version {version} does not exist")
-        edits = OverlayEdits(self._log.ops_numbered(frozen.operations))
-        member = Member(change_id, version)
-        candidate = self._repo.candidate_of(seq, root, member, edits)
-        return candidate.root
+    def _frozen(self, member: Member) -> Layer:
+        """A version's edits, read from the log and not from a cache."""
+        version = self._repo.change(member.change_id).version(member.version)
+        if version is None:
+            raise Corrupt(what=f"version {member.change_id}@{member.version} does not exist")
+        edits = OverlayEdits(self._log.ops_numbered(version.operations))
+        return Layer(member.change_id, member.version, edits, edits.revision)
 
     def statuses(self) -> None:
+        """Compares statuses with landings, the queue and versions."""
         queued = {m.change_id for item in self._repo.queued() for m in item.members}
         for change in self._log.changes():
             self.report.changes += 1

@@ -1,13 +1,13 @@
 """Landing: main becomes the tree of a version, and drafts left over move to a follow-up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pwfs.model.changes import Change, ChangeStatus, Landing
 from pwfs.model.entries import FileEntry
-from pwfs.model.errors import AlreadyQueued, DependencyNotLanded, NothingToFreeze, StaleBase
+from pwfs.model.errors import AlreadyQueued, DependencyNotLanded, NothingToFreeze
 from pwfs.model.events import EventType
-from pwfs.model.ids import AgentId, AttemptId, ChangeId, Seq, TreeHash
+from pwfs.model.ids import SEQ_ZERO, AgentId, AttemptId, ChangeId, Seq, TreeHash
 from pwfs.model.ops import NewOp, Op, OpType
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import Member
@@ -15,7 +15,6 @@ from pwfs.model.views import ConflictEvent, ConflictType, Workspace
 from pwfs.repo.changes import check_agent
 from pwfs.repo.viewing import Viewing
 from pwfs.views.compose import Layer
-from pwfs.views.overlay import OverlayEdits
 from pwfs.views.resolution import Merge, Side
 from pwfs.views.trees import diff_trees
 
@@ -34,20 +33,12 @@ class Landings(Viewing):
     def candidate(self, base_seq: Seq, members: Sequence[Member]) -> Candidate:
         """Merges versions, in order, into main at ``base_seq``, without any conflict."""
         seq, root = self.main_at(base_seq)
-        for member in members:
-            edits = self.edits(self.change(member.change_id), member.version)
-            laid = self.candidate_of(seq, root, member, edits)
-            if laid.root is None:
-                return laid
-            root = laid.root
-        return Candidate(root, ())
+        layers = tuple(self.layer(self.change(m.change_id), m.version) for m in members)
+        return self.candidate_of(seq, root, layers)
 
-    def candidate_of(
-        self, seq: Seq, root: TreeHash, member: Member, edits: OverlayEdits
-    ) -> Candidate:
-        """Merges one version's edits into a tree that stands for main at ``seq``."""
-        layer = Layer(member.change_id, member.version, edits, edits.revision)
-        live = self.compose(seq, root, (layer,))
+    def candidate_of(self, seq: Seq, root: TreeHash, layers: tuple[Layer, ...]) -> Candidate:
+        """Merges layers into a tree that stands for main at ``seq``."""
+        live = self.compose(seq, root, layers)
         if conflicts := live.conflicts():
             return Candidate(None, tuple(self.conflict_event(c) for c in conflicts))
         merged, listings = live.write()
@@ -83,8 +74,9 @@ class Landings(Viewing):
             landed_root, listings = live.write()
             self.log.put_trees(listings)
             self._move_status(change, ChangeStatus.TESTING, reason="landed directly")
+            seqs = {path: edit.seq for path, edit in layer.edits.edits.items()}
             return self._land(
-                self.change(change_id), change.current_version, landed_root, who, verified=False
+                self.change(change_id), change.current_version, landed_root, who, seqs=seqs
             )
 
     def _check_dependencies_landed(self, change: Change) -> None:
@@ -101,21 +93,18 @@ class Landings(Viewing):
         root: TreeHash,
         agent: AgentId,
         *,
-        verified: bool,
+        seqs: Mapping[RepoPath, Seq],
         attempt_id: AttemptId | None = None,
-        expected_seq: Seq | None = None,
     ) -> Landing:
         """Appends the landing; the caller has merged and written ``root``.
 
-        Raises:
-            StaleBase: main is not at ``expected_seq`` any more.
+        ``seqs`` tells the operation behind each path; without an attempt the landing says that
+        nothing tested it.
         """
         head, old_root = self.main()
-        if expected_seq is not None and head != expected_seq:
-            raise StaleBase(expected_seq=expected_seq, found_seq=head)
-        edits = self.edits(change, version).edits
+        verified = attempt_id is not None
         touched = [
-            (difference.path, edits[difference.path].seq if difference.path in edits else Seq(0))
+            (difference.path, seqs.get(difference.path, SEQ_ZERO))
             for difference in diff_trees(self.trees, old_root, root)
         ]
         with self.transaction():

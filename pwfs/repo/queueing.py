@@ -23,6 +23,7 @@ from pwfs.model.errors import (
 )
 from pwfs.model.events import EventType
 from pwfs.model.ids import AttemptId, BlobHash, ItemId, Seq
+from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -40,9 +41,11 @@ _TEST_STATUS = {
     AttemptState.RUNNING: TestStatus.RUNNING,
     AttemptState.PASSED: TestStatus.PASSED,
     AttemptState.FAILED: TestStatus.FAILED,
+    AttemptState.TIMED_OUT: TestStatus.FAILED,
     AttemptState.ERROR: TestStatus.FAILED,
     AttemptState.STOPPED: TestStatus.CANCELLED,
 }
+_NOT_PASSED = (AttemptState.FAILED, AttemptState.TIMED_OUT, AttemptState.ERROR)
 
 
 class Queueing(Conflicts):
@@ -241,6 +244,9 @@ class Queueing(Conflicts):
         )
         with self.transaction():
             self.log.update_attempt(finished)
+            item = self.item(attempt.item_id)
+            if state in _NOT_PASSED and item.state is ItemState.QUEUED:
+                self.log.update_item(replace(item, retries=item.retries + 1))
             self._announce_result(finished)
         return finished
 
@@ -286,7 +292,10 @@ class Queueing(Conflicts):
             self.finish_attempt(attempt.id, AttemptState.STOPPED, detail="the daemon ended")
 
     def land_item(self, item_id: int, attempt_id: int) -> list[Landing]:
-        """Lands an item exactly as it was tested.
+        """Lands an item exactly as it was tested: main becomes that tree in one step.
+
+        Each member gets a landing of its own, all with the tested tree: main never is a part of
+        an item.
 
         Raises:
             NotFound: the item is not in the queue any more.
@@ -299,23 +308,22 @@ class Queueing(Conflicts):
         ahead = attempt.stack[: -len(item.members)]
         if self.candidate(attempt.base_seq, ahead).root != head_root:
             raise StaleBase(expected_seq=attempt.base_seq, found_seq=head)
-        landed = []
+        seqs: dict[RepoPath, Seq] = {}
+        for member in item.members:
+            edits = self.edits(self.change(member.change_id), member.version).edits
+            seqs.update((path, edit.seq) for path, edit in edits.items())
         with self.transaction():
-            for position, member in enumerate(item.members):
-                stack = attempt.stack[: len(ahead) + position + 1]
-                root = self.candidate(attempt.base_seq, stack).root
-                assert root is not None
-                landed.append(
-                    self._land(
-                        self.change(member.change_id),
-                        member.version,
-                        root,
-                        item.agent_id,
-                        verified=True,
-                        attempt_id=attempt.id,
-                        expected_seq=self.main()[0],
-                    )
+            landed = [
+                self._land(
+                    self.change(member.change_id),
+                    member.version,
+                    attempt.key.root,
+                    item.agent_id,
+                    seqs=seqs,
+                    attempt_id=attempt.id,
                 )
+                for member in item.members
+            ]
             assert self.main()[1] == attempt.key.root, "what lands is what was tested"
             self._leave(item, ItemState.LANDED)
         return landed
@@ -341,13 +349,6 @@ class Queueing(Conflicts):
                 detail=detail,
             )
         return ejected
-
-    def count_retry(self, item_id: int) -> QueueItem:
-        """Notes that a failed attempt of an item is forgiven."""
-        item = self._in_queue(item_id)
-        with self.transaction():
-            self.log.update_item(replace(item, retries=item.retries + 1))
-        return self.item(item_id)
 
     def _announce_result(self, attempt: Attempt) -> None:
         item = self.item(attempt.item_id)

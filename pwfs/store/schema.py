@@ -317,7 +317,7 @@ def _create_queue(db: Database) -> None:
             "agent_id": str,  # who submitted
             "entered_at": int,
             "finished_at": int,  # NULL while it is queued
-            "retries": int,  # failed attempts that were forgiven
+            "retries": int,  # attempts that did not pass
             "reason": str,  # pwfs.model.queue.EjectReason; NULL unless ejected
             "detail": str,  # for people; '' when there is nothing to say
         },

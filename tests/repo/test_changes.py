@@ -152,7 +152,7 @@ def test_later_edits_follow_up(repo: Repository) -> None:
         layer = repo.layer(repo.change("edit"), 1)
         root, listings = repo.compose(*repo.main(), (layer,)).write()
         repo.log.put_trees(listings)
-        repo._land(repo.change("edit"), 1, root, change.author, verified=False)
+        repo._land(repo.change("edit"), 1, root, change.author, seqs={})
     following = repo.change("edit-2")
     assert following.metadata["follows"] == "edit"
     assert repo.workspace(workspace).change_id == "edit-2"

@@ -2,9 +2,10 @@
 
 import os
 
+import trio
 from quart import Blueprint, Response
 
-from pwfs.repo.checking import fsck
+from pwfs.repo.checking import Check
 from pwfs.repo.json import to_json
 from pwfs_daemon import __version__
 from pwfs_daemon.web.answers import answer
@@ -39,4 +40,9 @@ async def get_head() -> Response:
 async def post_fsck() -> Response:
     """Recomputes what is derived and compares it with what is stored."""
     await services().captured()
-    return answer(fsck(repository()))
+    check = Check(repository())
+    for step in check.steps():
+        step()
+        await trio.lowlevel.checkpoint()
+    await trio.to_thread.run_sync(check.blobs)
+    return answer(check.report)
