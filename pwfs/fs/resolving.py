@@ -18,13 +18,13 @@ from pwfs.fs.attributes import (
     versioned_mode,
 )
 from pwfs.fs.errors import refusal
-from pwfs.fs.ignore import IgnoreRules
 from pwfs.fs.journal import Journal
 from pwfs.fs.live import DIRECTORY_MODE, LiveSpace
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.scratch import Scratch
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import hash_blob
+from pwfs.model.ignoring import IgnoreRules
 from pwfs.model.ops import Op
 from pwfs.model.paths import RepoPath, check_name
 from pwfs.model.views import Workspace
@@ -48,7 +48,7 @@ class Resolving(LiveSpace):
         self.files_directory.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(work / "journal")
         self.rows = AttrTable(repo.log, workspace.id)
-        self.ignore = IgnoreRules(self.live.file, repo.blobs.get)
+        self.ignore = IgnoreRules(self.live.file, lambda entry: repo.blobs.get(entry.content_hash))
         self.recording: frozenset[RepoPath] = frozenset()
         self.root.attrs = self.rows.get(RepoPath(""))
 

@@ -5,65 +5,75 @@ before those above them, later lines before earlier ones, and nothing below an i
 can be taken back.
 """
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
 from pathspec import GitIgnoreSpec
 
-from pwfs.model.paths import ROOT, RepoPath, join, split
+from pwfs.model.paths import RepoPath
 
 RULE_FILES = (".gitignore", ".patchworkignore")
 GIT_DIRECTORY = ".git"
+SPECS_KEPT_MAX = 512
+
+Key = TypeVar("Key", bound=Hashable)
 
 
-class IgnoreRules:
-    """Answers whether a path is ignored; ``read`` returns a rule file's content or None.
+class IgnoreRules(Generic[Key]):
+    """The rules of one tree of files, parsed once per content.
 
-    Answers about directories are kept until `forget` is told that a rule file changed.
+    Args:
+        find: tells which content a rule file has now, None where there is no such file.
+        read: returns that content.
     """
 
-    def __init__(self, read: Callable[[RepoPath], bytes | None]) -> None:
+    def __init__(
+        self, find: Callable[[RepoPath], Key | None], read: Callable[[Key], bytes]
+    ) -> None:
+        self._find = find
         self._read = read
-        self._specs: dict[RepoPath, GitIgnoreSpec | None] = {}
-        self._directories: dict[RepoPath, bool] = {ROOT: False}
+        self._specs: OrderedDict[Key, GitIgnoreSpec] = OrderedDict()
 
     def is_ignored(self, path: RepoPath, *, is_directory: bool = False) -> bool:
         """Tells whether a path, or a directory above it, is ignored."""
-        if is_directory and path in self._directories:
-            return self._directories[path]
-        directory, name = split(path)
-        ignored = (
-            name == GIT_DIRECTORY
-            or self.is_ignored(directory, is_directory=True)
-            or self._matches(path, is_directory=is_directory)
-        )
-        if is_directory:
-            self._directories[path] = ignored
-        return ignored
-
-    def forget(self) -> None:
-        """Reads all rules anew when they are needed next."""
-        self._specs.clear()
-        self._directories = {ROOT: False}
-
-    def _matches(self, path: RepoPath, *, is_directory: bool) -> bool:
-        directory = path
-        while directory:
-            directory = split(directory)[0]
-            spec = self._spec(directory)
-            if spec is None:
-                continue
-            below = path[len(directory) + 1 :] if directory else path
-            verdict = spec.check_file(below + "/" if is_directory else below).include
-            if verdict is not None:
-                return verdict
+        names = path.split("/")
+        if GIT_DIRECTORY in names:
+            return True
+        specs: list[tuple[int, GitIgnoreSpec]] = []
+        for depth in range(len(names)):
+            above = "/".join(names[:depth])
+            for file in RULE_FILES:
+                spec = self._spec(RepoPath(f"{above}/{file}" if above else file))
+                if spec is not None:
+                    specs.append((depth, spec))
+            if specs:
+                is_last = depth + 1 == len(names)
+                is_above = is_directory or not is_last
+                if _matches(specs, names[: depth + 1], is_directory=is_above):
+                    return True
         return False
 
-    def _spec(self, directory: RepoPath) -> GitIgnoreSpec | None:
-        if directory not in self._specs:
-            lines: list[str] = []
-            for name in RULE_FILES:
-                content = self._read(join(directory, name))
-                if content is not None:
-                    lines += content.decode("utf-8", "replace").splitlines()
-            self._specs[directory] = GitIgnoreSpec.from_lines(lines) if lines else None
-        return self._specs[directory]
+    def _spec(self, file: RepoPath) -> GitIgnoreSpec | None:
+        key = self._find(file)
+        if key is None:
+            return None
+        spec = self._specs.get(key)
+        if spec is None:
+            text = self._read(key).decode("utf-8", "replace")
+            spec = self._specs[key] = GitIgnoreSpec.from_lines(text.splitlines())
+            if len(self._specs) > SPECS_KEPT_MAX:
+                self._specs.popitem(last=False)
+        return spec
+
+
+def _matches(
+    specs: list[tuple[int, GitIgnoreSpec]], names: list[str], *, is_directory: bool
+) -> bool:
+    """Whether the last rule that speaks of the path, deepest file first, ignores it."""
+    for depth, spec in reversed(specs):
+        relative = "/".join(names[depth:]) + ("/" if is_directory else "")
+        verdict = spec.check_file(relative).include
+        if verdict is not None:
+            return verdict
+    return False

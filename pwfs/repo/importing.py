@@ -1,5 +1,6 @@
 """How a repository begins: with a git checkout's tracked files, a directory's files, or empty."""
 
+import functools
 import os
 import shutil
 import stat
@@ -160,7 +161,7 @@ def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def _is_git_checkout(root: Path) -> bool:
-    """Whether the directory is the top of a checkout that has a commit."""
+    """Whether the directory is the top of a checkout with a commit; a broken one is refused later."""
     if not (root / ".git").exists():
         return False
     if shutil.which("git") is None:
@@ -171,7 +172,7 @@ def _is_git_checkout(root: Path) -> bool:
     if inside.returncode:
         reason = inside.stderr.decode("utf-8", "replace").strip()
         raise InvalidArgument(name="directory", reason=f"git cannot read it: {reason}")
-    return _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").returncode == 0
+    return _git(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
 
 
 def _from_git(
@@ -250,17 +251,16 @@ def _checked(raw: bytes, report: InitReport) -> RepoPath | None:
 def _from_directory(
     root: Path, blobs: BlobStore, report: InitReport
 ) -> Iterable[tuple[RepoPath, FileEntry]]:
-    rules = IgnoreRules(lambda path: _read_rules(root, path))
+    def find(path: RepoPath) -> Path | None:
+        file = root / path
+        return file if file.is_file() and not file.is_symlink() else None
+
+    rules = IgnoreRules(functools.cache(find), Path.read_bytes)
     return _scan(root, RepoPath(""), blobs, rules, report)
 
 
-def _read_rules(root: Path, path: RepoPath) -> bytes | None:
-    file = root / path
-    return file.read_bytes() if file.is_file() and not file.is_symlink() else None
-
-
 def _scan(
-    root: Path, directory: RepoPath, blobs: BlobStore, rules: IgnoreRules, report: InitReport
+    root: Path, directory: RepoPath, blobs: BlobStore, rules: IgnoreRules[Path], report: InitReport
 ) -> Iterator[tuple[RepoPath, FileEntry]]:
     with os.scandir(os.fsencode(root / directory)) as rows:
         entries = sorted(rows, key=lambda row: row.name)
