@@ -25,6 +25,7 @@ def initialize(
     if json:
         return
     if report.files:
-        note(f"Main holds {count(report.files, 'file')} of the {report.source}.")
+        tracked = "tracked " if report.source == "git" else ""
+        note(f"Main holds {count(report.files, tracked + 'file')} of the directory.")
     for skipped in report.skipped:
         note(f"Left out: {skipped}")
