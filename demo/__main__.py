@@ -61,7 +61,9 @@ def choose_files(project: Path) -> Files:
     if len(found) < 2:
         raise StageError(f"the demo needs two text files of {LINES_MIN} lines in the repository")
     (_, shared), (_, other), *_ = sorted(found)
-    return Files(shared=shared, line=5, other=other)
+    lines = (project / shared).read_text().splitlines()
+    line = next((n for n, text in enumerate(lines) if n > 3 and text.strip()), 5)
+    return Files(shared=shared, line=line, other=other)
 
 
 def make_patch(project: Path, files: Files) -> str:
