@@ -11,19 +11,20 @@ from demo.stage import Stage, StageError, last_event, mounts
 
 LINES_MIN = 12
 SIZE_BYTES_MAX = 200_000
-EDITOR = """
+EDITOR = r"""
 import pathlib, sys
 path = pathlib.Path(sys.argv[1])
 number = int(sys.argv[2])
 lines = path.read_text().splitlines(keepends=True)
-lines[number] = "agent-2, in Python, wants this line to say something else\\n"
+lines[number] = "agent-2, in Python, wants this line to say something else\n"
 path.write_text("".join(lines))
 print("saved", path, flush=True)
 sys.stdin.readline()
 text = path.read_text()
-assert "<<<<<<<" in text, "the view shows both edits between markers"
-print(text[text.index("<<<<<<<") : text.index(">>>>>>>") + 40], flush=True)
-lines[number] = "agent-1 and agent-2 agree on this line\\n"
+assert "\n<<<<<<< " in text, "the view shows both edits between markers"
+begin, end = text.index("\n<<<<<<< ") + 1, text.index("\n>>>>>>> ") + 1
+print(text[begin : text.index("\n", end)], flush=True)
+lines[number] = "agent-1 and agent-2 agree on this line\n"
 path.write_text("".join(lines))
 print("resolved", path, flush=True)
 """
@@ -49,7 +50,7 @@ def choose_files(project: Path) -> Files:
         if file.is_symlink() or not file.is_file() or file.stat().st_size > SIZE_BYTES_MAX:
             continue
         content = file.read_bytes()
-        if b"\0" in content or b"<<<<<<<" in content or not content.endswith(b"\n"):
+        if b"\0" in content or b"\n<<<<<<<" in content or not content.endswith(b"\n"):
             continue
         try:
             content.decode()
