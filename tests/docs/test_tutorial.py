@@ -6,6 +6,7 @@ ports, processes, mount points, numbers derived from a path) is replaced by a ma
 before they are compared; a line ``...`` stands for any number of lines.
 """
 
+import contextlib
 import os
 import re
 import select
@@ -147,6 +148,10 @@ def home(tmp_path: Path) -> Iterator[Path]:
         yield directory
     finally:
         shop.clean_up()
+        with contextlib.suppress(OSError):  # it leaves no daemon.json if it ended well
+            socket = Path(shop.whereabouts["socket"])
+            socket.unlink(missing_ok=True)
+            socket.with_suffix(".json").unlink(missing_ok=True)
         for point in mount_points():
             if point.startswith(f"{tmp_path}/"):
                 subprocess.run(["umount", "-l", point], capture_output=True, timeout=10)
