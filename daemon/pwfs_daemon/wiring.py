@@ -1,7 +1,5 @@
 """Fits the queue's runner to the repository and the mount, none of which knows the others."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,14 +11,13 @@ from pwfs.repo import Repository
 from pwfs.repo.config import Config
 from pwfs.repo.landings import Candidate
 from pwfs.store.protocols import BlobStore, LogStore
-from pwfs.submit import Snapshot
+from pwfs.submit import Snapshot, hash_environment
 from pwfs_daemon.testproc import base_variables
 
 
 def environment_hash(config: Config) -> str:
     """Names what else than the tree and the command a test's result depends on."""
-    environment = {"test_dir": config.test_dir, "variables": base_variables()}
-    return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()
+    return hash_environment({**base_variables(), "test_dir": config.test_dir})
 
 
 class WorkspacePaths:
