@@ -225,7 +225,7 @@ class Changes(Core):
         live = self.compose(head, root, self.stack(change))
         if conflicts := live.conflicts():
             raise self.conflicted(f"Rebasing {change.id}", conflicts)
-        ops = [replayed(edit, head) for edit in live.net_edits()]
+        ops = [replayed(edit, head) for edit in _in_order(live.net_edits())]
         if not ops:
             raise NothingToFreeze(change_id=change.id)
         with self.transaction():
@@ -374,8 +374,32 @@ def replayed(edit: NetEdit, base_seq: Seq, moved_from: Seq | None = None) -> New
         old_path=edit.old_path,
         base=edit.before,
         base_seq=base_seq,
+        replaced=edit.replaced,
         moved_from=moved_from,
     )
+
+
+def _in_order(edits: Iterable[NetEdit]) -> list[NetEdit]:
+    """Sorts edits so that repeating them one by one gives what all of them give at once.
+
+    A rename comes after the one that moves away what stood at its target, and before all that is
+    written. Files that changed places cannot be renamed in any order: those are written.
+    """
+    renames: dict[RepoPath, NetEdit] = {}
+    rest: list[NetEdit] = []
+    for edit in edits:
+        if edit.old_path is None:
+            rest.append(edit)
+        else:
+            renames[edit.old_path] = edit
+    ordered: list[NetEdit] = []
+    while renames:
+        free = [source for source, edit in renames.items() if edit.path not in renames]
+        ordered += [renames.pop(source) for source in free]
+        if not free:
+            rest += [NetEdit(e.path, None, e.replaced, e.after) for e in renames.values()]
+            break
+    return ordered + rest
 
 
 def _diff_header(edit: NetEdit, old_path: RepoPath, *, binary: bool) -> str:

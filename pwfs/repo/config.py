@@ -35,7 +35,6 @@ class Config:
 
 
 _MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "retries": 0, "max_blob_mb": 1}
-ADMIN_KEYS = frozenset({"test-cmd", "test-dir", "http-addr"})
 
 
 def load_config(path: Path) -> Config:

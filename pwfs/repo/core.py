@@ -120,8 +120,9 @@ class Core:
 
     def _tell(self, before: int) -> None:
         touched, self._touched = self._touched, _Touched({})
-        for live in list(self._lives.values()):
-            if paths := self._follow(live, touched):
+        followed = [(live, self._follow(live, touched)) for live in list(self._lives.values())]
+        for live, paths in followed:
+            if paths:
                 for mover in self._movers:
                     mover(Movement(live, paths))
         if self.log.last_event_id() != before:

@@ -231,7 +231,7 @@ class Edits(Landings):
         known_as = live.edited_path(old)
         if known_as != old and live.base_of(old) is None:
             return [self._op(live, replace(edit, old_path=known_as), known_as)]
-        rename = replace(self._op(live, edit, old), replaced=live.base_of(edit.path))
+        rename = replace(self._op(live, edit, old), replaced=live.below(edit.path))
         return [*self._adopting(live, old), rename]
 
     def _adopting(self, live: LiveView, path: RepoPath) -> list[NewOp]:

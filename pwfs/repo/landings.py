@@ -15,8 +15,9 @@ from pwfs.model.views import ConflictEvent, ConflictType, Workspace
 from pwfs.repo.changes import check_agent
 from pwfs.repo.viewing import Viewing
 from pwfs.views.compose import Layer
+from pwfs.views.overlay import FileEdit
 from pwfs.views.resolution import Merge, Side
-from pwfs.views.trees import diff_trees
+from pwfs.views.trees import diff_trees, lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,27 +153,65 @@ class Landings(Viewing):
         self.log.update_change(following.id, metadata=metadata, updated_at=self.now())
         self.changed(following.id)
         following = self.change(following.id)
+        landed = version if self.is_landed(change.id) else 0
         for op in self.log.draft_ops(change.id, version):
-            self.append(following, op.agent_id, [self._continued(op, change, version)])
+            self.append(following, op.agent_id, self._continued(op, change, landed, following))
         for workspace in workspaces:
             self._switch(workspace, following)
         return following
 
-    def _continued(self, op: Op, change: Change, version: int) -> NewOp:
+    def _continued(self, op: Op, change: Change, version: int, following: Change) -> list[NewOp]:
+        """What repeats an operation in a follow-up, on top of the version that landed."""
         source = op.new.old_path if op.op_type is OpType.RENAME else op.path
         assert source is not None
-        base = self.base_after_landing(change, version, source, op.new.base)
+        base = self._base_continued(op, change, version, following, source)
         replaced = op.new.replaced
-        if op.op_type is OpType.RENAME:
-            replaced = self.base_after_landing(change, version, op.path, replaced)
-        landed = base != op.new.base
-        return replace(
+        if op.op_type is OpType.RENAME and op.path in self._landed(change, version):
+            replaced = self._in_main(op.path)
+        continued = replace(
             op.new,
             base=base,
-            base_seq=self.main()[0] if landed else op.new.base_seq,
+            base_seq=self.main()[0] if base != op.new.base else op.new.base_seq,
             replaced=replaced,
             moved_from=op.id,
         )
+        saved_from = op.new.old_path if op.op_type is OpType.MODIFY else None
+        if saved_from is None or self._in_main(saved_from) is None:
+            return [continued]
+        known = self.edits(following).edits.get(saved_from)
+        if known is not None and known.base is None:
+            return [continued]
+        # The temporary file that became this one has landed.
+        gone = NewOp(
+            op_type=OpType.DELETE,
+            path=saved_from,
+            entry=None,
+            base=self._in_main(saved_from),
+            base_seq=self.main()[0],
+            moved_from=op.id,
+        )
+        return [continued, gone]
+
+    def _base_continued(
+        self, op: Op, change: Change, version: int, following: Change, path: RepoPath
+    ) -> FileEntry | None:
+        known = self.edits(following).edits.get(path)
+        if known is not None and known.result is not None:
+            if known.base is None:
+                return None
+            path = known.source
+        landed = self._landed(change, version).get(path)
+        if landed is not None and landed.moved_to is not None:
+            # Made anew where the version moved a file away.
+            return None
+        return self.base_after_landing(change, version, path, op.new.base)
+
+    def _landed(self, change: Change, version: int) -> dict[RepoPath, FileEdit]:
+        return self.edits(change, version).edits if version else {}
+
+    def _in_main(self, path: RepoPath) -> FileEntry | None:
+        found = lookup(self.trees, self.main()[1], path)
+        return found if isinstance(found, FileEntry) else None
 
     def base_after_landing(
         self, change: Change, version: int, path: RepoPath, base: FileEntry | None
@@ -182,7 +221,7 @@ class Landings(Viewing):
         ``base`` stood below the change when the edit was made: the writer saw the version's file
         merged with it.
         """
-        landed = self.edits(change, version).edits.get(path) if version else None
+        landed = self._landed(change, version).get(path)
         if landed is None or landed.moved_to is not None:
             return base
         if landed.result is None or landed.base == base:

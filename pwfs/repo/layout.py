@@ -3,11 +3,16 @@
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 from pathlib import Path
 
 from pwfs.model.errors import NotARepository, RepositoryLocked
 from pwfs.model.paths import RESERVED_NAME
+
+NAME_LENGTH_MAX = 40
+"""A Unix socket's path has room for 107 bytes."""
+_UNREADABLE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class Layout:
@@ -46,7 +51,8 @@ class Layout:
     def name(self) -> str:
         """A readable name that no other directory of this machine has: ``NAME-HASH``."""
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
-        return f"{self.root.name or 'root'}-{digest}"
+        readable = _UNREADABLE.sub("-", self.root.name)[:NAME_LENGTH_MAX] or "root"
+        return f"{readable}-{digest}"
 
 
 def find_repository(start: Path) -> Path:

@@ -45,12 +45,16 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class NetEdit:
-    """What a layer makes of one path: ``before`` stood below at ``old_path or path``."""
+    """What a layer makes of one path: ``before`` stood below at ``old_path or path``.
+
+    ``replaced`` stood below at a renamed file's target.
+    """
 
     path: RepoPath
     old_path: RepoPath | None
     before: FileEntry | None
     after: FileEntry | None
+    replaced: FileEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,7 @@ class LiveView:
             base_seq=position.base_seq,
             renames_since=lambda since: self._around.renames_between(since, position.base_seq),
             merger=self._around.merger,
+            takes_yours=self.policy is ConflictPolicy.LAST_WRITE,
         )
 
     # Reading
@@ -267,10 +272,11 @@ class LiveView:
             edit = self._position.layers[-1].edits.edits.get(self.edited_path(path))
             if edit is not None and edit.result is not None and edit.path == path:
                 source = edit.source
-        base = self._below_file(source)
-        return self._below_file(path) if base is None and source != path else base
+        base = self.below(source)
+        return self.below(path) if base is None and source != path else base
 
-    def _below_file(self, path: RepoPath) -> FileEntry | None:
+    def below(self, path: RepoPath) -> FileEntry | None:
+        """The file below the topmost layer at a path, merged if need be."""
         found = self._below.tree.get(path)
         if found is PENDING:
             resolution = self._below.resolutions[path]
@@ -292,13 +298,13 @@ class LiveView:
             if self._shown.sides[path].change_id != own:
                 continue
             source = self._shown.moved_from.get(path, path)
-            before, after = self._below_file(source), self.file(path)
+            before, after = self.below(source), self.file(path)
             if after is None:
                 if before is not None and path not in sources:
                     yield NetEdit(path, None, before, None)
             elif source != path:
-                yield NetEdit(path, source, before, after)
-            elif before != after:
+                yield NetEdit(path, source, before, after, self.below(path))
+            elif before != after or path in sources:
                 yield NetEdit(path, None, before, after)
 
     # Moving

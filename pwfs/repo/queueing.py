@@ -308,6 +308,8 @@ class Queueing(Conflicts):
         ahead = attempt.stack[: -len(item.members)]
         if self.candidate(attempt.base_seq, ahead).root != head_root:
             raise StaleBase(expected_seq=attempt.base_seq, found_seq=head)
+        whole = self.candidate(attempt.base_seq, attempt.stack).root
+        assert whole == attempt.key.root, "what lands is what was tested"
         seqs: dict[RepoPath, Seq] = {}
         for member in item.members:
             edits = self.edits(self.change(member.change_id), member.version).edits
@@ -324,7 +326,6 @@ class Queueing(Conflicts):
                 )
                 for member in item.members
             ]
-            assert self.main()[1] == attempt.key.root, "what lands is what was tested"
             self._leave(item, ItemState.LANDED)
         return landed
 

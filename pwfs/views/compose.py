@@ -39,7 +39,8 @@ class Composition:
     with everything else a layer decided. ``edit_at`` maps a path shown to the path of the edit it
     comes from, another one when a rename or a collision moved it; ``moved_from`` tells where a
     renamed file is below the layer. ``renames_since`` tells main's
-    renames between a sequence number and this view's base.
+    renames between a sequence number and this view's base. ``takes_yours`` lets a deletion win
+    over what theirs made of the file (the policy ``last_write``).
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Composition:
         base_seq: Seq,
         renames_since: Callable[[Seq], Renames],
         merger: Merger,
+        takes_yours: bool = False,
     ) -> None:
         self.tree = tree
+        self._takes_yours = takes_yours
         self.base_seq = base_seq
         self.merger = merger
         self.resolutions: dict[RepoPath, Resolution] = {}
@@ -206,7 +209,7 @@ class Composition:
                 base=edit.base,
                 theirs=theirs,
                 yours=None,
-                shown=theirs,
+                shown=None if self._takes_yours else theirs,
                 their_side=self._side_at(edit.path),
                 your_side=side,
             )
@@ -223,7 +226,7 @@ class Composition:
                     base=edit.base,
                     theirs=moved,
                     yours=None,
-                    shown=moved,
+                    shown=None if self._takes_yours else moved,
                     their_side=self._side_at(target),
                     your_side=side,
                 ),
