@@ -5,6 +5,7 @@ before those above them, later lines before earlier ones, and nothing below an i
 can be taken back.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -60,11 +61,28 @@ class IgnoreRules(Generic[Key]):
             return None
         spec = self._specs.get(key)
         if spec is None:
-            text = self._read(key).decode("utf-8", "replace")
-            spec = self._specs[key] = GitIgnoreSpec.from_lines(text.splitlines())
+            spec = self._specs[key] = _parse(self._read(key))
             if len(self._specs) > SPECS_KEPT_MAX:
                 self._specs.popitem(last=False)
         return spec
+
+
+def _parse(content: bytes) -> GitIgnoreSpec:
+    """Reads a rule file; a line that is no pattern ignores nothing, as for git.
+
+    Any bytes may be in such a file, and no file may keep the mount from answering.
+    """
+    text = content.decode("utf-8", "replace")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return GitIgnoreSpec.from_lines(line for line in lines if line and _is_pattern(line))
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error):
+        return False
+    return True
 
 
 def _matches(
