@@ -1,0 +1,150 @@
+"""An agent that writes files for as long as it can, and says in a journal outside what it did.
+
+``python -m tests.system.agent WORKSPACE JOURNAL SEED [hold]``. A row ``["will", ACTION]`` is in the
+journal, synced, before each action and ``["did"]`` after it returned, so that whoever compares knows
+what must be there, and what was under way. With ``hold`` it keeps one file open and appends to it;
+then ``["wrote", BYTES]`` says how much of it ``write`` has taken.
+"""
+
+import errno
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import IO
+
+GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENODEV)
+FILES_MAX = 25
+HELD_LINE = b"%011d\n"
+
+
+def content(tag: int, size: int) -> bytes:
+    """The bytes that an action writes, told by two numbers."""
+    return random.Random(tag).randbytes(size)
+
+
+Action = tuple[str, str, str, int, int]
+"""What is done, the file, the file it is renamed to or replaced by, the content's tag and size."""
+
+
+class Agent:
+    """Chooses actions by a seed and carries them out."""
+
+    def __init__(self, workspace: Path, journal: IO[str], seed: int) -> None:
+        self.workspace = workspace
+        self.journal = journal
+        self.chance = random.Random(seed)
+        self.files = sorted(
+            str(path.relative_to(workspace))
+            for path in workspace.rglob("*")
+            if path.is_file() and path.name != ".gitignore"
+        )
+
+    def note(self, row: list[object]) -> None:
+        """Writes a row of the journal, to the disk."""
+        self.journal.write(json.dumps(row) + "\n")
+        self.journal.flush()
+        os.fsync(self.journal.fileno())
+
+    def new_name(self) -> str:
+        """A name that no file has."""
+        while True:
+            name = f"{self.chance.choice(['', 'a/', 'a/b/', 'c/'])}n{self.chance.randrange(1000)}"
+            if name not in self.files and not name.endswith("~"):
+                return name
+
+    def choose(self) -> Action:
+        """The next action."""
+        kinds = ["create", "rewrite", "append", "patch", "replace", "rename", "over", "delete"]
+        kind = self.chance.choice(kinds)
+        if len(self.files) < 3:
+            kind = "create"
+        elif len(self.files) > FILES_MAX:
+            kind = "delete"
+        tag = self.chance.randrange(1 << 30)
+        size = self.chance.choice([0, 10, 500, 5_000, 40_000, 200_000])
+        if self.chance.random() < 0.02:
+            size = 2_500_000
+        path = self.new_name() if kind == "create" else self.chance.choice(self.files)
+        other = ""
+        if kind == "rename":
+            other = self.new_name()
+        elif kind == "replace":
+            other = f"{path}~"
+        elif kind == "over":
+            other = self.chance.choice([each for each in self.files if each != path])
+        return kind, path, other, tag, size
+
+    def act(self, action: Action) -> None:
+        """Carries out an action; everything it opened is closed when it returns."""
+        kind, name, other_name, tag, size = action
+        path, other = self.workspace / name, self.workspace / other_name
+        if kind in ("create", "rewrite"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content(tag, size))
+        elif kind == "append":
+            with path.open("ab") as file:
+                file.write(content(tag, size))
+        elif kind == "patch":
+            with path.open("r+b") as file:
+                file.write(content(tag, size))
+        elif kind == "replace":
+            other.write_bytes(content(tag, size))
+            other.rename(path)
+        elif kind in ("rename", "over"):
+            other.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(other)
+        else:
+            path.unlink()
+        if kind == "create":
+            self.files.append(name)
+        elif kind in ("rename", "over", "delete"):
+            self.files.remove(name)
+        if kind == "rename":
+            self.files.append(other_name)
+
+    def work(self) -> None:
+        """Acts until the mount is gone."""
+        while True:
+            action = self.choose()
+            self.note(["will", action])
+            try:
+                self.act(action)
+            except OSError as error:
+                if error.errno in GONE:
+                    return
+                raise
+            self.note(["did"])
+
+    def hold(self) -> None:
+        """Keeps a file open and writes line after line, until the mount is gone."""
+        number = 0
+        file = (self.workspace / "held").open("wb", buffering=0)
+        try:
+            while True:
+                file.write(HELD_LINE % number)
+                number += 1
+                self.note(["wrote", number * len(HELD_LINE % 0)])
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+        try:
+            file.close()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+
+
+def main() -> None:
+    """Runs an agent."""
+    with Path(sys.argv[2]).open("w") as journal:
+        agent = Agent(Path(sys.argv[1]), journal, int(sys.argv[3]))
+        if sys.argv[4:] == ["hold"]:
+            agent.hold()
+        else:
+            agent.work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""What the tests of the whole start from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.people import System, system_in
+
+LINES = "".join(f"line {number}\n" for number in range(40))
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """A small repository with its daemon; checked and stopped afterwards."""
+    files = {
+        "README.md": "hello\n",
+        "src/app.py": LINES,
+        "src/lib/util.py": LINES,
+        "data.bin": bytes(range(256)) * 40,
+        ".gitignore": "*.o\nbuild/\n",
+    }
+    with system_in(tmp_path / "repo", files) as found:
+        yield found

@@ -1,0 +1,209 @@
+"""Crashes: the daemon is killed under agents at work, and what they did is compared with the rest."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tests.system.agent import HELD_LINE, Action, content
+from tests.system.people import System, Watcher, files_below, until
+
+ROOT = Path(__file__).resolve().parents[2]
+Files = dict[str, bytes]
+
+
+def after(files: Files, action: Action) -> Files:
+    """The files once an action was carried out."""
+    kind, path, other, tag, size = action
+    new = content(tag, size)
+    done = dict(files)
+    if kind in ("create", "rewrite", "replace"):
+        done[path] = new
+    elif kind == "append":
+        done[path] += new
+    elif kind == "patch":
+        done[path] = new + done[path][size:]
+    elif kind in ("rename", "over"):
+        done[other] = done.pop(path)
+    else:
+        del done[path]
+    return done
+
+
+def may_be(found: Files, before: Files, action: Action) -> bool:
+    """Whether these files are what an action that was cut off may have left of ``before``."""
+    kind, path, other, tag, size = action
+    if found in (before, after(before, action)):
+        return True
+    new = content(tag, size)
+    rest = {name: data for name, data in before.items() if name != path}
+    now = dict(found)
+    written = now.pop(other if kind == "replace" else path, None)
+    if written is None:
+        return False
+    if kind == "replace":
+        return now == before and new.startswith(written)
+    if now != rest:
+        return False
+    if kind in ("create", "rewrite"):
+        return new.startswith(written)
+    old = before[path]
+    if kind == "append":
+        return written.startswith(old) and (old + new).startswith(written)
+    if kind == "patch":
+        # A prefix of the patch is there, of any length; what is behind it is as before.
+        same = next((i for i, (a, b) in enumerate(zip(written, new, strict=False)) if a != b), size)
+        return any(
+            written == new[:cut] + old[cut:] for cut in (0, same, *range(max(0, same - 8), same))
+        ) or (len(written) >= len(old) and new.startswith(written))
+    return False
+
+
+@dataclass
+class Worker:
+    """An agent in its own workspace and change, and what its files must be."""
+
+    system: System
+    change: str
+    workspace: Path
+    journal: Path
+    holds: bool
+    files: Files = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    ops_seen: int = 0
+
+    def start(self, seed: int) -> None:
+        """Lets the agent work."""
+        arguments = [str(self.workspace), str(self.journal), str(seed)]
+        self.journal.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.system.agent", *arguments, *["hold"] * self.holds],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+        )
+
+    def rows(self) -> list[Any]:
+        """What the agent noted; the last row may be cut."""
+        try:
+            lines = self.journal.read_text().split("\n")[:-1]
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def is_at_work(self, rows: int) -> bool:
+        """Whether the agent has noted that many rows; it must not have ended."""
+        assert self.process is not None
+        if self.process.poll() is not None:
+            self.end()
+            raise AssertionError(f"{self.change}: the mount is gone for it before the crash")
+        return len(self.rows()) >= rows
+
+    def end(self) -> None:
+        """Waits until the agent has found the mount gone."""
+        assert self.process is not None
+        errors = self.process.communicate(timeout=30)[1]
+        assert self.process.returncode == 0, errors.decode()
+
+    def stop(self) -> None:
+        """Ends the agent, whatever it does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate(timeout=10)
+
+    def compare(self) -> None:
+        """Holds the journal against the mount, the API and the log."""
+        rows = self.rows()
+        shown = files_below(self.workspace)
+        hashes = {path: sha256(data).hexdigest() for path, data in shown.items()}
+        assert hashes == self.system.tree(self.workspace.name)
+        ops = self.system.ops(self.change)
+        new = ops[self.ops_seen :]
+        self.ops_seen = len(ops)
+        if self.holds:
+            self._compare_held(rows, shown, new)
+        else:
+            self._compare_saves(rows, shown, new)
+        self.files = shown
+
+    def _compare_held(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
+        size = rows[-1][1] if rows else 0
+        held = shown["held"]
+        assert len(held) >= size
+        lines = b"".join(HELD_LINE % number for number in range(len(held) // 12 + 1))
+        assert lines.startswith(held)
+        newest = ops[-1]
+        assert newest["content_hash"] == sha256(held).hexdigest()
+        assert newest["metadata"]["recovered"], newest
+
+    def _compare_saves(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
+        files = self.files
+        saved: list[tuple[str, str]] = []
+        under_way: Action | None = None
+        for row in rows:
+            if row[0] == "will":
+                under_way = row[1]
+                continue
+            assert under_way is not None
+            done = after(files, under_way)
+            if under_way[0] in ("create", "rewrite", "append", "patch", "replace"):
+                path = under_way[1]
+                if done[path] != files.get(path):
+                    saved.append((path, sha256(done[path]).hexdigest()))
+            files, under_way = done, None
+        if under_way is None:
+            assert shown.keys() == files.keys()
+            assert shown == files
+        else:
+            differing = [p for p in {*shown, *files} if shown.get(p) != files.get(p)]
+            assert may_be(shown, files, under_way), (under_way, differing)
+        logged = iter((op["path"], op["content_hash"]) for op in ops)
+        for save in saved:
+            assert save in logged, f"{save} is not in the log, or not in its order"
+
+
+def crash(system: System, workers: list[Worker], *, times: int, seed: int) -> int:
+    """Kills the daemon again and again; how many actions were completed in all."""
+    try:
+        return _crash(system, workers, times, seed)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _crash(system: System, workers: list[Worker], times: int, seed: int) -> int:
+    chance = random.Random(seed)
+    actions = 0
+    seen: list[dict[str, Any]] = []
+    for number in range(times):
+        watcher = Watcher(system.project, seen[-1]["id"] if seen else 0)
+        for index, worker in enumerate(workers):
+            worker.start(seed * 1_000_000 + number * 100 + index)
+        enough = chance.randrange(3, 40)
+        until(
+            lambda enough=enough: all([worker.is_at_work(enough) for worker in workers]),
+            "every agent is at work",
+        )
+        time.sleep(chance.random() * 0.05)
+        system.project.kill(signal.SIGKILL)
+        for worker in workers:
+            worker.end()
+        seen += watcher.close()
+        system.start()
+        for worker in workers:
+            worker.compare()
+            actions += len(worker.rows()) // 2
+        if number % 5 == 0:
+            system.check_sound()
+    watcher = Watcher(system.project, seen[-1]["id"] if seen else 0)
+    events = system.events()
+    watcher.saw(events[-1]["id"])
+    seen += watcher.close()
+    assert [event["id"] for event in seen] == list(range(1, len(events) + 1))
+    assert seen == events
+    return actions

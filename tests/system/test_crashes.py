@@ -1,0 +1,38 @@
+"""Promise 4 for the whole: the daemon is killed while agents write, again and again."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.crashes import Worker, crash
+from tests.system.people import System
+
+
+def workers_in(system: System, directory: Path, number: int) -> list[Worker]:
+    """Agents, each on a change of its own; the last one holds a file open."""
+    found: list[Worker] = []
+    for index in range(number):
+        change = system.change(f"Agent {index}")
+        workspace = system.workspace(change)
+        files = {
+            str(path.relative_to(workspace)): path.read_bytes()
+            for path in workspace.rglob("*")
+            if path.is_file()
+        }
+        holds = index == number - 1
+        found.append(Worker(system, change, workspace, directory / f"{index}", holds, files))
+    return found
+
+
+def test_no_save_is_lost_when_the_daemon_is_killed(
+    system: System, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Three crashes under four agents.
+
+    Every save whose close had returned is in the mount and in the log, in its order, byte for byte;
+    what was written to open files is recovered, and marked so; a watcher that comes back after each
+    crash sees every event once.
+    """
+    seed = int(request.config.getoption("hypothesis_seed"))
+    actions = crash(system, workers_in(system, tmp_path, 4), times=3, seed=seed)
+    assert actions >= 15
