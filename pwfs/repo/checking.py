@@ -4,13 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pwfs.model.changes import ChangeStatus, Landing
+from pwfs.model.entries import FileEntry
 from pwfs.model.errors import BlobMissing, Corrupt, PatchworkError
 from pwfs.model.ids import SEQ_ZERO, BlobHash, Seq, TreeHash
 from pwfs.model.queue import AttemptState, Member
+from pwfs.model.views import ConflictPolicy
+from pwfs.repo.live import LiveView, Position
 from pwfs.repo.repository import Repository
+from pwfs.repo.sources import Merging
 from pwfs.views.compose import Layer
 from pwfs.views.overlay import OverlayEdits
-from pwfs.views.trees import EMPTY_TREE, Subtree, decode_tree, encode_tree
+from pwfs.views.trees import EMPTY_TREE, decode_tree, diff_trees, encode_tree
 
 
 @dataclass
@@ -42,17 +46,33 @@ def fsck(repository: Repository) -> FsckReport:
     return check.report
 
 
+class _Anew:
+    """What composing needs, with every merge made again instead of taken from the cache."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.trees = repository.trees
+        self.merger = Merging(repository.log, repository.blobs, use_stored=False)
+        self.renames_between = repository.renames_between
+        self.touched_at = repository.touched_at
+        self.touched_in = repository.touched_in
+        self.begun_at = repository.begun_at
+
+
 class Check:
     """The steps of `fsck`, for a caller that has other things to do between them."""
 
     def __init__(self, repository: Repository) -> None:
         self._repo = repository
         self._log = repository.log
+        self._anew = _Anew(repository)
         self.report = FsckReport()
         self._named: dict[BlobHash, str] = {}
 
     def steps(self) -> tuple[Callable[[], None], ...]:
-        """What belongs to the repository's thread; `blobs`, the longest, comes last, anywhere."""
+        """What belongs to the repository's thread; `blobs`, the longest, comes last, anywhere.
+
+        Comparing a landing merges anew what was merged for it.
+        """
         return (self.storage, self.ops, self.trees, self.landings, self.statuses)
 
     def _problem(self, text: str) -> None:
@@ -84,7 +104,7 @@ class Check:
             self._problem(f"the counter {self._log.head_seq()} is behind the log")
 
     def blobs(self) -> None:
-        """Reads every content that `ops` found named; any thread may do it."""
+        """Reads every content that an operation or a tree names; any thread may do it."""
         for blob, named_by in self._named.items():
             self.report.blobs += 1
             try:
@@ -107,7 +127,9 @@ class Check:
             if encode_tree(listing)[0] != tree:
                 self._problem(f"tree {tree} is not what its name says")
             for name, entry in listing.items():
-                if isinstance(entry, Subtree) and self._log.tree(entry.hash) is None:
+                if isinstance(entry, FileEntry):
+                    self._named.setdefault(entry.content_hash, f"tree {tree} ({name})")
+                elif self._log.tree(entry.hash) is None:
                     self._problem(f"tree {tree}: directory {name} ({entry.hash}) is missing")
 
     def landings(self) -> None:
@@ -127,7 +149,16 @@ class Check:
                     self._problem(
                         f"{where}: its operations give {root}, recorded is {landing.root}"
                     )
+            if before_seq:
+                self._touched(where, before_root, landing)
             before_seq, before_root = landing.seq, landing.root
+
+    def _touched(self, where: str, before: TreeHash, landing: Landing) -> None:
+        """Compares the index of what a landing touched with what it changed."""
+        for difference in diff_trees(self._repo.trees, before, landing.root):
+            touch = self._log.touched(difference.path, landing.seq)
+            if touch is None or touch[0] != landing.timestamp:
+                self._problem(f"{where}: the index does not know that it touched {difference.path}")
 
     def _expected(self, landing: Landing, seq: Seq, root: TreeHash) -> TreeHash | None:
         """The tree that a landing's operations give; an item's changes land as one tree."""
@@ -142,7 +173,9 @@ class Check:
             if members[0].change_id != landing.change_id:
                 return root
         layers = tuple(self._frozen(member) for member in members)
-        return self._repo.candidate_of(seq, root, layers).root
+        position = Position(seq, root, layers)
+        live = LiveView("", self._anew, lambda: position, ConflictPolicy.WARN)
+        return None if live.conflicts() else live.write()[0]
 
     def _frozen(self, member: Member) -> Layer:
         """A version's edits, read from the log and not from a cache."""

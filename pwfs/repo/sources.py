@@ -10,7 +10,7 @@ from pwfs.merge.render import render
 from pwfs.merge.text import TextMerge, merge_text
 from pwfs.model.entries import FileEntry
 from pwfs.model.errors import Corrupt
-from pwfs.model.ids import BlobHash, TreeHash
+from pwfs.model.ids import BlobHash, TreeHash, hash_blob
 from pwfs.model.views import ConflictType
 from pwfs.store.protocols import BlobStore, LogStore
 from pwfs.views.resolution import Merge, Settled
@@ -57,9 +57,13 @@ class _CachedMerge(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Merging:
-    """Merges contents, once per (base, theirs, yours)."""
+    """Merges contents, once per (base, theirs, yours).
 
-    def __init__(self, log: LogStore, blobs: BlobStore) -> None:
+    Without ``use_stored`` an earlier outcome is not taken, and nothing is written.
+    """
+
+    def __init__(self, log: LogStore, blobs: BlobStore, *, use_stored: bool = True) -> None:
+        self._use_stored = use_stored
         self._log = log
         self._blobs = blobs
         self._settled: OrderedDict[Merge, Settled] = OrderedDict()
@@ -81,7 +85,7 @@ class Merging:
     def _settle(self, merge: Merge) -> Settled:
         base = merge.base.content_hash if merge.base else None
         key = (base, merge.theirs.content_hash, merge.yours.content_hash)
-        stored = self._log.merge_result(*key)
+        stored = self._log.merge_result(*key) if self._use_stored else None
         if stored is not None:
             cached = msgspec.msgpack.decode(stored, type=_CachedMerge)
             if cached.conflict is None:
@@ -96,13 +100,13 @@ class Merging:
         base_text, theirs, yours = contents
         merged = merge_text(base=base_text, theirs=theirs, yours=yours)
         if merged.is_clean:
-            content_hash = self._blobs.put(merged.content)
+            content_hash = self._keep(merged.content)
             size = len(merged.content)
             self._remember(key, _CachedMerge(None, content_hash, size))
             return Settled(FileEntry(content_hash, merge.yours.mode, size), None)
         self._remember(key, _CachedMerge(merge.type.value, "", 0))
         text = self._render(merged, merge)
-        shown = FileEntry(self._blobs.put(text), merge.yours.mode, len(text))
+        shown = FileEntry(self._keep(text), merge.yours.mode, len(text))
         return Settled(shown, merge.type)
 
     def _render(self, merged: TextMerge, merge: Merge) -> bytes:
@@ -123,7 +127,11 @@ class Merging:
             return None
         return contents
 
+    def _keep(self, content: bytes) -> BlobHash:
+        return self._blobs.put(content) if self._use_stored else hash_blob(content)
+
     def _remember(
         self, key: tuple[BlobHash | None, BlobHash, BlobHash], outcome: _CachedMerge
     ) -> None:
-        self._log.put_merge_result(*key, msgspec.msgpack.encode(outcome))
+        if self._use_stored:
+            self._log.put_merge_result(*key, msgspec.msgpack.encode(outcome))

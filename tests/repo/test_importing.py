@@ -47,7 +47,7 @@ def test_git_checkout(checkout: Path) -> None:
             "link": "bin/run",
             "ünï ©ode.txt": "x\n",
         }
-        modes = {path: entry.mode for path, entry in repo.live("main").files()}
+        modes = {str(path): entry.mode for path, entry in repo.live("main").files()}
         assert (modes["bin/run"], modes["link"]) == (Mode.EXECUTABLE, Mode.SYMLINK)
     finally:
         repo.close()
