@@ -70,7 +70,6 @@ class Mount:
         self._operations = MountOperations(self._table, os.fspath(repo.state_dir))
         self._invalidator: Invalidator | None = None
         self._followed_event = repo.log.last_event_id()
-        self._rows_saver = trio.Event()
         self._at = Collection(
             "at", self._table, list_names=self._moments, open_space=self._open_moment
         )
@@ -169,7 +168,8 @@ class Mount:
                 self._views.gone(id_)
                 self._workspaces.gone(id_)
                 work = self.repo.state_dir / "work" / id_
-                shutil.rmtree(work, ignore_errors=True)
+                # What a test left may be large; nobody waits for its removal.
+                trio.lowlevel.spawn_system_task(_remove_tree, work)
             case EventType.CHANGE_LANDED:
                 self._at.changed("landed")
                 self._refresh_workspaces()
@@ -340,6 +340,10 @@ class Mount:
         await trio.to_thread.run_sync(attaching.unmount, self.mountpoint)
         await self._capturer.capture_all()
         self._save_all_rows()
+
+
+async def _remove_tree(directory: Path) -> None:
+    await trio.to_thread.run_sync(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 def _allows_other() -> bool:

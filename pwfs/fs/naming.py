@@ -243,14 +243,19 @@ class Naming(Writing):
         path = directory.path_of(name)
         if self.view_list(path) or node.fresh_names or not self.scratch.is_empty(path):
             raise refusal(errno.ENOTEMPTY)
+        self.drop_directory(node, directory, name)
+        self.keep_directory(directory)
+        self.touch(directory)
+
+    def drop_directory(self, node: Node, directory: Node, name: str) -> None:
+        """Takes an empty directory's name away, and what is kept of it."""
+        path = directory.path_of(name)
         self.scratch.remove_directory(path)
         node.detach(directory, name)
         self.rows.remove(path)
         self._changed_ns.pop(path, None)
         directory.subdirectories = None
         self.table.drop_unused(node)
-        self.keep_directory(directory)
-        self.touch(directory)
 
     def names_below(self, directory: Node) -> Iterable[str]:
         """What is in a directory."""

@@ -313,7 +313,7 @@ class Renaming(Naming):
         process = provenance(ctx.pid, ctx.uid)
         self.move_versioned(old.path, new.path, process)
         if target is not None:
-            self.remove_directory(target, new.directory, new.name)
+            self.drop_directory(target, new.directory, new.name)
         if self.scratch.is_directory(old.path):
             os.rename(self.scratch.place(old.path), self.scratch.make_room(new.path))
         node.detach(old.directory, old.name)

@@ -197,7 +197,9 @@ class Resolving(LiveSpace):
         if node.kind is Kind.LINK:
             mode = stat.S_IFLNK | 0o777
         else:
-            mode = stat.S_IFREG | permissions(entry.mode, attrs.mode if attrs else None)
+            # The kept bits may be ahead of the log while the file is being written.
+            kept = attrs.mode if attrs is not None else None
+            mode = stat.S_IFREG | (permissions(entry.mode, None) if kept is None else kept)
         return entry_attributes(
             node.ino,
             mode,

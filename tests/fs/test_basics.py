@@ -337,3 +337,28 @@ def test_a_file_too_large_for_the_log_stays_with_the_workspace(mounted: Mounted)
     (ws / "big").unlink()
     assert mounted.ops()[-1] == ("delete", "big")
     assert not (ws / "big").exists()
+
+
+def test_a_mode_is_shown_before_it_is_logged(mounted: Mounted) -> None:
+    """chmod +x of a file being written is seen at once, and logged with the content."""
+    ws = mounted.workspace()
+    with (ws / "tool").open("w") as file:
+        (ws / "tool").chmod(0o755)
+        assert stat.S_IMODE((ws / "tool").stat().st_mode) == 0o755
+        file.write("#!/bin/sh\n")
+    assert mounted.ops() == [("create", "tool")]
+    assert mounted.files()["tool"][1] == "100755"
+
+
+def test_a_directory_replaces_an_empty_one(mounted: Mounted) -> None:
+    """As rename(2) has it; a full one is in the way."""
+    ws = mounted.workspace()
+    (ws / "empty").mkdir()
+    (ws / "full").mkdir()
+    (ws / "full/x").write_text("x")
+    with pytest.raises(OSError, match="not empty"):
+        (ws / "src").rename(ws / "full")
+    (ws / "src").rename(ws / "empty")
+    assert sorted(os.listdir(ws / "empty")) == ["app.py", "lib"]
+    assert not (ws / "src").exists()
+    assert {"empty/app.py", "empty/lib/util.py", "full/x"} <= set(mounted.files())
