@@ -1,7 +1,7 @@
 """Which files of a workspace are open and not logged yet, so that a killed daemon loses nothing.
 
-An append-only file beside the working files: one MessagePack array ``[id, paths, seen, pid,
-command, uid]`` when a working file is made or its paths change, ``[id]`` when it is done with.
+An append-only file beside the working files: one MessagePack array ``[id, paths, seen, process,
+mode]`` when a working file is made or its paths change, ``[id]`` when it is done with.
 A write(2) into it survives the process; what must survive the machine is captured by fsync.
 """
 

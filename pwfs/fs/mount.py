@@ -9,8 +9,10 @@ steps may need it to.
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pyfuse3
@@ -45,6 +47,7 @@ _FOLLOWED = (
     EventType.CHANGE_LANDED,
 )
 _EVENTS_MAX = 1000
+_DOOMED = ".removing-"
 
 
 def default_mountpoint(root: Path) -> Path:
@@ -67,6 +70,7 @@ class Mount:
         self.mountpoint = mountpoint
         self._table = NodeTable()
         self._capturer = Capturer()
+        self._discarded = trio.Event()
         self._operations = MountOperations(self._table, os.fspath(repo.state_dir))
         self._invalidator: Invalidator | None = None
         self._followed_event = repo.log.last_event_id()
@@ -167,14 +171,29 @@ class Mount:
                 id_ = str(payload["workspace_id"])
                 self._views.gone(id_)
                 self._workspaces.gone(id_)
-                work = self.repo.state_dir / "work" / id_
-                # What a test left may be large; nobody waits for its removal.
-                trio.lowlevel.spawn_system_task(_remove_tree, work)
+                self._discard(self.repo.state_dir / "work" / id_)
             case EventType.CHANGE_LANDED:
                 self._at.changed("landed")
                 self._refresh_workspaces()
             case _:
                 self._refresh_workspaces()
+
+    def _discard(self, directory: Path) -> None:
+        """Takes a directory away at once; its removal, which may be long, nobody waits for."""
+        doomed = directory.with_name(f"{_DOOMED}{secrets.token_hex(8)}")
+        with contextlib.suppress(FileNotFoundError):
+            directory.rename(doomed)
+            self._discarded.set()
+
+    async def _remove_discarded(self) -> None:
+        """Removes what was discarded, by an earlier daemon too; until cancelled."""
+        work = self.repo.state_dir / "work"
+        while True:
+            self._discarded = trio.Event()
+            for doomed in work.glob(f"{_DOOMED}*"):
+                remove = partial(shutil.rmtree, doomed, ignore_errors=True)
+                await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
+            await self._discarded.wait()
 
     def _refresh_workspaces(self) -> None:
         """Learns which workspaces may be written, and on which change they are."""
@@ -246,6 +265,7 @@ class Mount:
                 try:
                     self._recover()
                     nursery.start_soon(self._capturer.run)
+                    nursery.start_soon(self._remove_discarded)
                     nursery.start_soon(self._save_rows)
                     await self._attach_all()
                     task_status.started()
@@ -340,10 +360,6 @@ class Mount:
         await trio.to_thread.run_sync(attaching.unmount, self.mountpoint)
         await self._capturer.capture_all()
         self._save_all_rows()
-
-
-async def _remove_tree(directory: Path) -> None:
-    await trio.to_thread.run_sync(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 def _allows_other() -> bool:

@@ -9,7 +9,6 @@ from pwfs.model.ids import AgentId, AttemptId, EventId, ItemId, Seq, TreeHash, V
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import Attempt, AttemptState, ItemState, Member, QueueItem, TestKey
 from pwfs.model.views import View, Workspace
-from pwfs.model.working import WorkingFile
 
 
 class TreeStore(Protocol):
@@ -63,7 +62,7 @@ class ViewStore(Protocol):
 
 
 class WorkspaceStore(Protocol):
-    """Workspaces and what is theirs alone: attributes that are not versioned, open files."""
+    """Workspaces and what is theirs alone: attributes that are not versioned."""
 
     def insert_workspace(self, workspace: Workspace) -> None:
         """Stores a workspace.
@@ -86,7 +85,7 @@ class WorkspaceStore(Protocol):
         """
 
     def delete_workspace(self, workspace_id: WorkspaceId) -> None:
-        """Removes a workspace with its attributes and working files.
+        """Removes a workspace with its attributes.
 
         Raises:
             NotFound: there is no such workspace.
@@ -109,26 +108,6 @@ class WorkspaceStore(Protocol):
 
     def delete_attr(self, workspace_id: WorkspaceId, path: RepoPath) -> None:
         """Removes one path's row, if there is one."""
-
-    def insert_working(self, file: WorkingFile) -> None:
-        """Stores an open file.
-
-        Raises:
-            AlreadyExists: the id is taken.
-        """
-
-    def update_working(self, file: WorkingFile) -> None:
-        """Replaces an open file.
-
-        Raises:
-            NotFound: there is no such file.
-        """
-
-    def delete_working(self, working_id: str) -> None:
-        """Removes an open file, if it is there."""
-
-    def working_files(self, workspace_id: WorkspaceId | None = None) -> list[WorkingFile]:
-        """Lists open files, first opened first."""
 
 
 class EventStore(Protocol):

@@ -285,24 +285,6 @@ def _create_views_and_workspaces(db: Database) -> None:
         pk=("workspace_id", "path"),
     )
 
-    _create(
-        db,
-        "working_files",
-        {
-            "number": int,  # counts up: the order in which files were opened
-            "id": str,  # names the private file that holds the bytes
-            "workspace_id": str,
-            "path": str,
-            "base": str,  # JSON of a FileEntry, as in an operation; NULL: no such file
-            "base_seq": int,  # main's position when the writer started
-            "current": str,  # what the workspace showed then; NULL: no such file
-            "process": str,  # JSON of the first writer's Provenance
-        },
-        pk="number",
-        nullable=("base", "current", "process"),
-    )
-    db.table("working_files").create_index(["id"], "working_files_by_id", unique=True)
-
 
 def _create_queue(db: Database) -> None:
     """Makes the submit queue."""

@@ -101,10 +101,6 @@ class SqliteLog:
         self.put_attrs = workspaces.put_attrs
         self.move_attrs = workspaces.move_attrs
         self.delete_attr = workspaces.delete_attr
-        self.insert_working = workspaces.insert_working
-        self.update_working = workspaces.update_working
-        self.delete_working = workspaces.delete_working
-        self.working_files = workspaces.working_files
 
         queue = QueueTable(connection)
         self.insert_item = queue.insert_item

@@ -7,15 +7,10 @@ from pwfs.model.errors import AlreadyExists, NotFound
 from pwfs.model.ids import AgentId, ViewId, WorkspaceId
 from pwfs.model.paths import RepoPath
 from pwfs.model.views import BaseType, ConflictPolicy, View, ViewBase, Workspace
-from pwfs.model.working import WorkingFile
 from pwfs.store.codec import (
-    decode_entry,
     decode_overlays,
-    decode_provenance,
     decode_time,
-    encode_entry,
     encode_json,
-    encode_provenance,
     encode_time,
 )
 from pwfs.store.sqlite_connection import Row, SqliteConnection, Value
@@ -24,7 +19,6 @@ _VIEW = "owner, base_type, base_seq, overlays, conflict_policy, created_at, id"
 _WORKSPACE = (
     "view_id, change_id, agent_id, directory, created_at, last_scan_seq, read_only, test_root, id"
 )
-_WORKING = "workspace_id, path, base, base_seq, current, process, id"
 # Everything below `d` lies between `d/` and `d0`: "0" is the character behind "/".
 _BELOW = "workspace_id = ? AND path >= ? AND path < ?"
 
@@ -92,7 +86,6 @@ class WorkspaceTable:
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
         self._workspaces = _NamedRows(connection, "workspaces", "workspace", _WORKSPACE)
-        self._working = _NamedRows(connection, "working_files", "working file", _WORKING)
 
     def insert_workspace(self, workspace: Workspace) -> None:
         self._workspaces.insert(_workspace_values(workspace))
@@ -114,10 +107,7 @@ class WorkspaceTable:
         with self._connection.transaction():
             if not self._workspaces.delete(workspace_id):
                 raise NotFound(kind="workspace", id=workspace_id)
-            for table in ("attrs", "working_files"):
-                self._connection.execute(
-                    f"DELETE FROM {table} WHERE workspace_id = ?", (workspace_id,)
-                )
+            self._connection.execute("DELETE FROM attrs WHERE workspace_id = ?", (workspace_id,))
 
     def attr_rows(self, workspace_id: WorkspaceId) -> dict[RepoPath, bytes]:
         rows = self._connection.rows(
@@ -158,24 +148,6 @@ class WorkspaceTable:
         self._connection.execute(
             "DELETE FROM attrs WHERE workspace_id = ? AND path = ?", (workspace_id, path)
         )
-
-    def insert_working(self, file: WorkingFile) -> None:
-        self._working.insert(_working_values(file))
-
-    def update_working(self, file: WorkingFile) -> None:
-        self._working.update(_working_values(file))
-
-    def delete_working(self, working_id: str) -> None:
-        self._working.delete(working_id)
-
-    def working_files(self, workspace_id: WorkspaceId | None = None) -> list[WorkingFile]:
-        condition, values = (
-            ("", ()) if workspace_id is None else ("WHERE workspace_id = ?", (workspace_id,))
-        )
-        rows = self._connection.rows(
-            f"SELECT {_WORKING} FROM working_files {condition} ORDER BY number", values
-        )
-        return [_working(row) for row in rows]
 
 
 def _below(workspace_id: WorkspaceId, directory: RepoPath) -> tuple[str, str, str]:
@@ -242,29 +214,4 @@ def _workspace(row: Row) -> Workspace:
         last_scan_seq=last_scan_seq,
         read_only=bool(read_only),
         test_root=test_root,
-    )
-
-
-def _working_values(file: WorkingFile) -> tuple[Value, ...]:
-    return (
-        file.workspace_id,
-        file.path,
-        encode_entry(file.base),
-        file.base_seq,
-        encode_entry(file.current),
-        encode_provenance(file.process),
-        file.id,
-    )
-
-
-def _working(row: Row) -> WorkingFile:
-    workspace_id, path, base, base_seq, current, process, working_id = row
-    return WorkingFile(
-        id=working_id,
-        workspace_id=workspace_id,
-        path=path,
-        base=decode_entry(base),
-        base_seq=base_seq,
-        current=decode_entry(current),
-        process=decode_provenance(process),
     )

@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pwfs.model.changes import ChangeStatus, TestResult, TestStatus
-from pwfs.model.entries import Mode
 from pwfs.model.errors import AlreadyExists, NotFound
 from pwfs.model.ids import (
-    SEQ_ZERO,
     AgentId,
     AttemptId,
     ChangeId,
@@ -20,7 +18,6 @@ from pwfs.model.ids import (
     ViewId,
     WorkspaceId,
 )
-from pwfs.model.ops import Provenance
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -31,7 +28,6 @@ from pwfs.model.queue import (
     TestKey,
 )
 from pwfs.model.views import BaseType, ConflictPolicy, Overlay, View, ViewBase
-from pwfs.model.working import WorkingFile
 from pwfs.store.protocols import LogStore
 from tests.store.samples import (
     AGENT,
@@ -41,7 +37,6 @@ from tests.store.samples import (
     TREE,
     blob_hash,
     change,
-    entry,
     later,
     path,
     version,
@@ -58,15 +53,6 @@ VIEW = View(
     overlays=(Overlay(CHANGE, 3, pin=True), Overlay(OTHER)),
     conflict_policy=ConflictPolicy.LAST_WRITE,
     created_at=NOW,
-)
-WORKING = WorkingFile(
-    id="w-1",
-    workspace_id=WS,
-    path=path("dir/a"),
-    base=entry(1),
-    base_seq=Seq(5),
-    current=entry(2, Mode.EXECUTABLE),
-    process=Provenance(12, "vim", 1000),
 )
 KEY = TestKey(TREE, "make test", "e" * 64)
 
@@ -235,16 +221,14 @@ class WorkspaceConformance:
             log.update_workspace(mine)
 
     def test_a_workspace_takes_what_is_its_own_with_it(self, log: LogStore) -> None:
-        """Attributes and open files go, those of others stay."""
+        """Its attributes go, those of others stay."""
         other = WorkspaceId("other")
         for workspace_id in (WS, other):
             log.insert_workspace(workspace(workspace_id))
             log.put_attr(workspace_id, path("a"), b"1")
-            log.insert_working(replace(WORKING, id=f"w-{workspace_id}", workspace_id=workspace_id))
         log.delete_workspace(WS)
         assert log.attr_rows(WS) == {}
         assert log.attr_rows(other) == {"a": b"1"}
-        assert [file.workspace_id for file in log.working_files()] == [other]
 
     def test_attributes_are_kept_per_workspace_and_path(self, log: LogStore) -> None:
         """The last put counts; removing what is not there is fine."""
@@ -282,24 +266,6 @@ class WorkspaceConformance:
         log.move_attrs(WS, path("new"), path("new"))
         log.move_attrs(WS, path("absent"), path("nowhere"))
         assert log.attr_rows(WS) == before
-
-    def test_open_files_are_kept_until_they_are_captured(self, log: LogStore) -> None:
-        """With what the writer saw, and None where there was nothing to see."""
-        bare = WorkingFile("w-0", WorkspaceId("o"), path("b"), None, SEQ_ZERO, None, None)
-        log.insert_working(WORKING)
-        log.insert_working(bare)
-        assert log.working_files() == [WORKING, bare]
-        assert log.working_files(WS) == [WORKING]
-        with pytest.raises(AlreadyExists):
-            log.insert_working(bare)
-        moved = replace(WORKING, path=path("elsewhere"), base=None, process=None)
-        log.update_working(moved)
-        assert log.working_files(WS) == [moved]
-        log.delete_working(WORKING.id)
-        log.delete_working(WORKING.id)
-        assert log.working_files() == [bare]
-        with pytest.raises(NotFound):
-            log.update_working(moved)
 
 
 class QueueConformance:
