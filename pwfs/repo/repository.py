@@ -19,7 +19,10 @@ from pwfs.store.sqlite_log import SqliteLog
 
 @dataclass(frozen=True, slots=True)
 class RepoStatus:
-    """A repository at a glance."""
+    """A repository at a glance.
+
+    ``not_logged`` names files above ``max-blob-mb``, which stay with their workspace.
+    """
 
     root: str
     head_seq: Seq
@@ -30,6 +33,7 @@ class RepoStatus:
     workspaces: int
     queue_depth: int
     queue_paused: bool
+    not_logged: tuple[str, ...]
 
 
 class Repository(Snapshots):
@@ -86,7 +90,18 @@ class Repository(Snapshots):
             workspaces=len(self.workspaces()),
             queue_depth=len(self.queued()),
             queue_paused=self.queue_paused,
+            not_logged=self._not_logged(),
         )
+
+    def _not_logged(self) -> tuple[str, ...]:
+        here = {workspace.id for workspace in self.workspaces()}
+        skipped = self.log.events(types=[EventType.FILE_SKIPPED])
+        names = (
+            f"{event.payload['workspace_id']}/{event.payload['path']}"
+            for event in skipped
+            if event.payload["workspace_id"] in here
+        )
+        return tuple(dict.fromkeys(names))
 
     def head_seq(self) -> Seq:
         """The last sequence number given out."""

@@ -24,6 +24,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"Views: {found['views']}"
     yield f"Workspaces: {found['workspaces']}"
     yield f"Queue: {found['queue_depth']}" + (" (paused)" if found["queue_paused"] else "")
+    for name in found["not_logged"]:
+        yield f"Not logged, above max-blob-mb: {name}"
     yield f"Mount: {daemon['mount']}"
     yield f"HTTP: {daemon['http']}"
     yield f"Daemon: pid {daemon['pid']}, version {daemon['version']}"
