@@ -40,9 +40,13 @@ class Movement:
 
 @dataclass
 class _Touched:
-    """What a transaction changed that live views depend on."""
+    """What a transaction changed that live views depend on.
+
+    ``unfollowed`` are those of ``own_edits`` that no view was shown inside the transaction.
+    """
 
     own_edits: dict[ChangeId, set[RepoPath]]
+    unfollowed: dict[ChangeId, set[RepoPath]]
     everything: bool = False
 
 
@@ -60,7 +64,7 @@ class Core:
         self._drafts: dict[ChangeId, OverlayEdits] = {}
         self._versions: dict[tuple[ChangeId, int], OverlayEdits] = {}
         self._lives: dict[str, LiveView] = {}
-        self._touched = _Touched({})
+        self._touched = _Touched({}, {})
         self._depth = 0
         self._subscribers: list[Callable[[], None]] = []
         self._movers: list[Callable[[Movement], None]] = []
@@ -110,7 +114,7 @@ class Core:
         self._tell(before)
 
     def _forget_uncommitted(self) -> None:
-        touched, self._touched = self._touched, _Touched({})
+        touched, self._touched = self._touched, _Touched({}, {})
         self._changes.clear()
         if touched.own_edits or touched.everything:
             self._drafts.clear()
@@ -119,7 +123,7 @@ class Core:
                 live.rebuild()
 
     def _tell(self, before: int) -> None:
-        touched, self._touched = self._touched, _Touched({})
+        touched, self._touched = self._touched, _Touched({}, {})
         followed = [(live, self._follow(live, touched)) for live in list(self._lives.values())]
         for live, paths in followed:
             if paths:
@@ -276,9 +280,9 @@ class Core:
             rows = self.log.append_ops(
                 change.id, change.current_version + 1, agent, ops, self.now()
             )
-            touched = self._touched.own_edits.setdefault(change.id, set())
-            for op in rows:
-                touched |= draft.apply(op)
+            paths = frozenset[RepoPath]().union(*(draft.apply(op) for op in rows))
+            for known in (self._touched.own_edits, self._touched.unfollowed):
+                known.setdefault(change.id, set()).update(paths)
         return rows
 
     def replaced_draft(self, change_id: ChangeId) -> None:

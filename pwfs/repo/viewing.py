@@ -227,7 +227,7 @@ class Viewing(Changes):
         Used where a later edit of the same transaction depends on an earlier one. Whoever waits
         for movement is told after the commit, of these paths too.
         """
-        own = self._touched.own_edits.get(change.id)
+        own = self._touched.unfollowed.pop(change.id, None)
         if own is None:
             return
         for live in self._lives.values():
