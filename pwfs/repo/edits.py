@@ -140,7 +140,7 @@ class Edits(Landings):
     def _after_landing(self, change: Change, edit: Edit) -> Edit:
         if edit.seen is None or change.status is not ChangeStatus.LANDED:
             return edit
-        base = self.base_after_landing(change, change.current_version, edit.path, edit.seen.base)
+        base = self.base_after_landing(change, edit.path, edit.seen.base)
         return replace(edit, seen=replace(edit.seen, base=base))
 
     def _joined_with_others(self, live: LiveView, change: Change, edit: Edit) -> Edit:

@@ -8,16 +8,16 @@ from pwfs.model.entries import FileEntry
 from pwfs.model.errors import AlreadyQueued, DependencyNotLanded, NothingToFreeze
 from pwfs.model.events import EventType
 from pwfs.model.ids import SEQ_ZERO, AgentId, AttemptId, ChangeId, Seq, TreeHash
-from pwfs.model.ops import NewOp, Op, OpType
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import Member
 from pwfs.model.views import ConflictEvent, ConflictType, Workspace
 from pwfs.repo.changes import check_agent
+from pwfs.repo.following import Continuation, base_after_landing
 from pwfs.repo.viewing import Viewing
 from pwfs.views.compose import Layer
 from pwfs.views.overlay import FileEdit
 from pwfs.views.resolution import Merge, Side
-from pwfs.views.trees import diff_trees, lookup
+from pwfs.views.trees import diff_trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,88 +153,34 @@ class Landings(Viewing):
         self.log.update_change(following.id, metadata=metadata, updated_at=self.now())
         self.changed(following.id)
         following = self.change(following.id)
-        landed = version if self.is_landed(change.id) else 0
+        landed = self._landed_edits(change, version)
+        continuation = Continuation(landed, self.edits(following), self.main()[0], self._merged)
         for op in self.log.draft_ops(change.id, version):
-            self.append(following, op.agent_id, self._continued(op, change, landed, following))
+            self.append(following, op.agent_id, continuation.repeat(op))
         for workspace in workspaces:
             self._switch(workspace, following)
         return following
 
-    def _continued(self, op: Op, change: Change, version: int, following: Change) -> list[NewOp]:
-        """What repeats an operation in a follow-up, on top of the version that landed."""
-        source = op.new.old_path if op.op_type is OpType.RENAME else op.path
-        assert source is not None
-        base = self._base_continued(op, change, version, following, source)
-        replaced = op.new.replaced
-        if op.op_type is OpType.RENAME and op.path in self._landed(change, version):
-            replaced = self._in_main(op.path)
-        continued = replace(
-            op.new,
-            base=base,
-            base_seq=self.main()[0] if base != op.new.base else op.new.base_seq,
-            replaced=replaced,
-            moved_from=op.id,
-        )
-        saved_from = op.new.old_path if op.op_type is OpType.MODIFY else None
-        if saved_from is None or self._in_main(saved_from) is None:
-            return [continued]
-        known = self.edits(following).edits.get(saved_from)
-        if known is not None and known.base is None:
-            return [continued]
-        # The temporary file that became this one has landed.
-        gone = NewOp(
-            op_type=OpType.DELETE,
-            path=saved_from,
-            entry=None,
-            base=self._in_main(saved_from),
-            base_seq=self.main()[0],
-            moved_from=op.id,
-        )
-        return [continued, gone]
-
-    def _base_continued(
-        self, op: Op, change: Change, version: int, following: Change, path: RepoPath
-    ) -> FileEntry | None:
-        known = self.edits(following).edits.get(path)
-        if known is not None and known.result is not None:
-            if known.base is None:
-                return None
-            path = known.source
-        landed = self._landed(change, version).get(path)
-        if landed is not None and landed.moved_to is not None:
-            # Made anew where the version moved a file away.
-            return None
-        return self.base_after_landing(change, version, path, op.new.base)
-
-    def _landed(self, change: Change, version: int) -> dict[RepoPath, FileEdit]:
-        return self.edits(change, version).edits if version else {}
-
-    def _in_main(self, path: RepoPath) -> FileEntry | None:
-        found = lookup(self.trees, self.main()[1], path)
-        return found if isinstance(found, FileEntry) else None
+    def _landed_edits(self, change: Change, version: int) -> dict[RepoPath, FileEdit]:
+        landed = version and self.is_landed(change.id)
+        return self.edits(change, version).edits if landed else {}
 
     def base_after_landing(
-        self, change: Change, version: int, path: RepoPath, base: FileEntry | None
+        self, change: Change, path: RepoPath, base: FileEntry | None
     ) -> FileEntry | None:
-        """What an edit made on top of a version starts from, once that version is in main.
+        """What an edit begun on a change starts from, now that its last version is in main."""
+        landed = self._landed_edits(change, change.current_version).get(path)
+        return base_after_landing(landed, base, self._merged)
 
-        ``base`` stood below the change when the edit was made: the writer saw the version's file
-        merged with it.
-        """
-        landed = self._landed(change, version).get(path)
-        if landed is None or landed.moved_to is not None:
-            return base
-        if landed.result is None or landed.base == base:
-            return landed.result
-        if base is None:
-            return landed.result
+    def _merged(self, landed: FileEdit, base: FileEntry) -> FileEntry:
+        assert landed.result is not None
         merge = Merge(
             type=ConflictType.CONTENT,
             base=landed.base,
             theirs=base,
             yours=landed.result,
             their_side=Side(None, 0, landed.base_seq),
-            your_side=Side(change.id, version, landed.seq),
+            your_side=Side(None, 0, landed.seq),
         )
         return self.merger.settle(merge).entry
 

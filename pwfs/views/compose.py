@@ -187,6 +187,8 @@ class Composition:
             return self._delete(edit, layer)
         if edit.origin is not None:
             return self._rename(edit, edit.result, edit.origin, layer)
+        if edit.moved_to is not None:
+            return [(edit.path, Taken(edit.result))]
         theirs = self._file(edit.path)
         if theirs is None and edit.base is not None:
             return self._edit_of_missing(edit, edit.result, edit.base, layer)
@@ -197,9 +199,9 @@ class Composition:
         ]
 
     def _delete(self, edit: FileEdit, layer: Layer) -> list[tuple[RepoPath, Resolution]]:
-        if edit.moved_to is not None:
-            return []
         theirs = self._file(edit.path)
+        if edit.moved_to is not None:
+            return [] if theirs is None else [(edit.path, Taken(None))]
         side = _side(edit, layer)
         if theirs is not None:
             if theirs == edit.base:

@@ -20,8 +20,9 @@ class FileEdit:
 
     ``base`` is what stood below at ``origin or path`` when the edit was last written, ``base_seq``
     main's position then, ``result`` what it is now (None: deleted). ``origin`` names the path
-    below from which the file was moved here; ``moved_to`` says of a deletion that it is such a
-    move. ``replaced`` stood below at a move's target.
+    below from which the file was moved here; ``moved_to`` says that what stood below at ``path``
+    was moved away by the change, so that this is a deletion, or another file, in the place that it
+    left. ``replaced`` stood below at a move's target.
     """
 
     path: RepoPath
@@ -65,7 +66,10 @@ class OverlayEdits:
         before = self.edits.get(op.path)
         origin = before.origin if before and before.result else None
         replaced = before.replaced if before and before.result else None
-        self.edits[op.path] = replace(_edit(op, op.path), origin=origin, replaced=replaced)
+        moved_to = before.moved_to if before else None
+        self.edits[op.path] = replace(
+            _edit(op, op.path), origin=origin, replaced=replaced, moved_to=moved_to
+        )
         touched = {op.path}
         if op.op_type is OpType.MODIFY and op.new.old_path is not None:
             # A save through a temporary file: its content moved here, the file is gone.
@@ -79,6 +83,9 @@ class OverlayEdits:
         if before is not None and before.origin is not None:
             self._stays_deleted(before.origin, op)
             touched.add(before.origin)
+        if before is not None and before.moved_to is not None:
+            self.edits[op.path] = _left_free(before, op)
+        elif before is not None and before.origin is not None:
             if before.replaced is not None:
                 self.edits[op.path] = replace(_edit(op, op.path), base=before.replaced)
         elif op.new.base is not None:
@@ -86,9 +93,9 @@ class OverlayEdits:
         return frozenset(touched)
 
     def _stays_deleted(self, origin: RepoPath, op: Op) -> None:
-        tombstone = self.edits.get(origin)
-        if tombstone is not None and tombstone.result is None:
-            self.edits[origin] = replace(tombstone, moved_to=None, seq=op.id)
+        left = self.edits.get(origin)
+        if left is not None:
+            self.edits[origin] = replace(left, moved_to=None, seq=op.id)
 
     def _rename(self, op: Op) -> frozenset[RepoPath]:
         old = op.new.old_path
@@ -103,18 +110,20 @@ class OverlayEdits:
         elif before.origin is not None:
             origin = before.origin
         else:
-            origin = old if before.base is not None else None
-        if before is not None and before.replaced is not None:
+            origin = old if before.base is not None and before.moved_to is None else None
+        if before is not None and before.moved_to is not None:
+            self.edits[old] = _left_free(before, op)
+        elif before is not None and before.replaced is not None:
             self.edits[old] = replace(_edit(op, old), result=None, base=before.replaced)
-        if origin == op.path:
-            # Back where it came from: an edit in place again.
-            self.edits[op.path] = replace(_edit(op, op.path), replaced=None)
-            return frozenset(touched)
         over = self.edits.pop(op.path, None)
         if over is not None and over.origin is not None and over.origin != origin:
             # What stood here had itself been moved from elsewhere: there it is deleted for good.
             self._stays_deleted(over.origin, op)
             touched.add(over.origin)
+        if origin == op.path:
+            # Back where it came from: an edit in place again.
+            self.edits[op.path] = replace(_edit(op, op.path), replaced=None)
+            return frozenset(touched)
         at_origin = self.edits.get(origin) if origin is not None else None
         if origin is not None and (at_origin is None or at_origin.result is None):
             self.edits[origin] = FileEdit(
@@ -127,7 +136,9 @@ class OverlayEdits:
                 moved_to=op.path,
             )
             touched.add(origin)
-        moved = replace(_edit(op, op.path), origin=origin)
+        moved = replace(
+            _edit(op, op.path), origin=origin, moved_to=over.moved_to if over is not None else None
+        )
         if origin is None:
             # A new file, put in the place of what stood below at the target.
             moved = replace(moved, base=op.new.replaced, replaced=None)
@@ -140,6 +151,13 @@ class OverlayEdits:
             if source != target:
                 self.directory_moves[source] = target
         return frozenset(touched)
+
+
+def _left_free(edit: FileEdit, op: Op) -> FileEdit:
+    """A name that is free again after an edit in the place of a file moved away."""
+    base = edit.base if edit.origin is None else edit.replaced
+    free = replace(_edit(op, edit.path), result=None, base=base, replaced=None)
+    return replace(free, moved_to=edit.moved_to)
 
 
 def _edit(op: Op, path: RepoPath) -> FileEdit:

@@ -1,0 +1,103 @@
+"""How operations made on top of a version are repeated once that version is in main.
+
+What lay under the operations was main with the version laid over it; now it is main. So an edit of
+a file that the version has made is now based on what landed, and a name that the version left free
+is free in main.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from pwfs.model.entries import FileEntry
+from pwfs.model.ids import Seq
+from pwfs.model.ops import NewOp, Op, OpType
+from pwfs.model.paths import RepoPath
+from pwfs.views.overlay import FileEdit, OverlayEdits
+
+Merged = Callable[[FileEdit, FileEntry], FileEntry]
+"""Merges what a version makes of a file with what main had of it, another content than its base."""
+
+
+def base_after_landing(
+    landed: FileEdit | None, base: FileEntry | None, merged: Merged
+) -> FileEntry | None:
+    """What an edit of a version's file starts from, once that version is in main.
+
+    ``base`` stood below the change when the edit was made: the writer saw the version's file
+    merged with it.
+    """
+    if landed is None or (landed.moved_to is not None and landed.result is None):
+        return base
+    if landed.result is None or base in (None, landed.base, landed.replaced):
+        return landed.result
+    assert base is not None
+    return merged(landed, base)
+
+
+class Continuation:
+    """Repeats a change's later operations, one after the other, for the change that follows it.
+
+    ``landed`` are the edits of the version that is in main at ``seq``, empty if none is; ``own``
+    are the following change's, to which each operation is applied before the next is asked for.
+    """
+
+    def __init__(
+        self, landed: Mapping[RepoPath, FileEdit], own: OverlayEdits, seq: Seq, merged: Merged
+    ) -> None:
+        self._landed = landed
+        self._own = own
+        self._seq = seq
+        self._merged = merged
+        self._bases: dict[RepoPath, FileEntry | None] = {}
+
+    def repeat(self, op: Op) -> list[NewOp]:
+        """The operations that do on top of main what ``op`` did on top of the version."""
+        source = op.new.old_path if op.op_type is OpType.RENAME else op.path
+        assert source is not None
+        base = self._base(op, source)
+        self._bases[op.path] = op.new.base
+        replaced = op.new.replaced
+        if op.op_type is OpType.RENAME and op.path in self._landed:
+            replaced = self._landed[op.path].result
+        repeated = replace(
+            op.new,
+            base=base,
+            base_seq=op.new.base_seq if base == op.new.base else self._seq,
+            replaced=replaced,
+            moved_from=op.id,
+        )
+        return [repeated, *self._temporary_file(op)]
+
+    def _base(self, op: Op, path: RepoPath) -> FileEntry | None:
+        own, base = self._own.edits.get(path), op.new.base
+        if own is not None and own.result is not None:
+            if own.base is None or (path in self._bases and self._bases[path] == base):
+                return own.base
+            return base_after_landing(self._landed.get(own.source), base, self._merged)
+        landed = self._landed.get(path)
+        if landed is not None and landed.result is None and landed.moved_to is not None:
+            # Made anew where the version moved a file away.
+            return None
+        if landed is not None and own is not None:
+            # Made anew where the version's file was removed since.
+            return landed.result
+        return base_after_landing(landed, base, self._merged)
+
+    def _temporary_file(self, op: Op) -> list[NewOp]:
+        """Deletes the file from which a later one was saved, if the version had it still."""
+        path = op.new.old_path
+        if op.op_type is not OpType.MODIFY or path is None:
+            return []
+        landed, own = self._landed.get(path), self._own.edits.get(path)
+        if landed is None or landed.result is None or (own is not None and own.base is None):
+            return []
+        return [
+            NewOp(
+                op_type=OpType.DELETE,
+                path=path,
+                entry=None,
+                base=landed.result,
+                base_seq=self._seq,
+                moved_from=op.id,
+            )
+        ]
