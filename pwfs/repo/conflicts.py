@@ -9,11 +9,12 @@ import msgspec
 from pwfs.model.changes import Change, ChangeStatus
 from pwfs.model.events import EventType
 from pwfs.model.ids import ChangeId
-from pwfs.model.paths import RepoPath
+from pwfs.model.paths import RepoPath, parents
 from pwfs.model.views import ConflictEvent
 from pwfs.repo.live import Conflict
 from pwfs.repo.workspaces import Workspaces
-from pwfs.views.compose import touched_paths
+from pwfs.views.compose import Layer
+from pwfs.views.overlay import OverlayEdits
 
 OPEN_STATUSES = (ChangeStatus.DRAFT, ChangeStatus.READY, ChangeStatus.TESTING)
 
@@ -51,19 +52,17 @@ class Conflicts(Workspaces):
     def _between(
         self, change: Change, other: Change, only: frozenset[RepoPath] | None = None
     ) -> list[Conflict]:
-        """Conflicts of a change with another that is not below it.
+        """Conflicts of a change with another that is not below it, in some paths or in all.
 
         Conflicts that either has with main by itself are not repeated.
         """
         if self._dependency_path(change.id, other.id) or self._dependency_path(other.id, change.id):
             return []
-        shared = touched_paths(self.edits(change)) & self._reach(other)
-        if only is not None:
-            shared &= only
-        if not shared and not self.edits(other).directory_moves:
+        if not _may_meet(self.edits(change), self.edits(other), only):
             return []
-        below = self.stack(other)
-        own = tuple(layer for layer in self.stack(change) if layer not in below)
+        below = self._parts(other, only)
+        lower = {layer.change_id for layer in below}
+        own = tuple(layer for layer in self._parts(change, only) if layer.change_id not in lower)
         head, root = self.main()
         together = self.compose(head, root, (*below, *own))
         alone = {conflict.path for conflict in self.compose(head, root, own).conflicts()}
@@ -75,8 +74,13 @@ class Conflicts(Workspaces):
             and conflict.path not in alone
         ]
 
-    def _reach(self, change: Change) -> frozenset[RepoPath]:
-        return touched_paths(self.edits(change))
+    def _parts(self, change: Change, only: frozenset[RepoPath] | None) -> tuple[Layer, ...]:
+        """A change and what it depends on, restricted to some paths: the rest costs nothing."""
+        layers = self.stack(change)
+        if only is None or any(layer.edits.directory_moves for layer in layers):
+            return layers
+        near = only | {above for path in only for above in parents(path)}
+        return tuple(_restricted(layer, near) for layer in layers)
 
     def detect_conflicts(self, change_id: str, paths: Collection[RepoPath] | None = None) -> None:
         """Compares a change with main and all open ones, and publishes what is new or gone.
@@ -87,7 +91,8 @@ class Conflicts(Workspaces):
         only = frozenset(paths) if paths is not None else None
         found: dict[_Pair, Conflict] = {}
         if not change.status.is_final:
-            for conflict in self.live_change(change).conflicts():
+            alone = self.compose(*self.main(), self._parts(change, only))
+            for conflict in alone.conflicts():
                 pair = _Pair(change.id, conflict.their_side.change_id, conflict.path)
                 found[pair] = conflict
             for other in self._open_changes():
@@ -160,6 +165,31 @@ class Conflicts(Workspaces):
         return self._published
 
     _published: dict[_Pair, str] | None = None
+
+
+def _restricted(layer: Layer, paths: frozenset[RepoPath]) -> Layer:
+    """A layer with only its edits at some paths, and at those they were moved from or to."""
+    known, part = layer.edits.edits, OverlayEdits()
+    wanted = [path for path in paths if path in known]
+    while wanted:
+        path = wanted.pop()
+        if path in part.edits or path not in known:
+            continue
+        edit = part.edits[path] = known[path]
+        wanted += [other for other in (edit.origin, edit.moved_to) if other is not None]
+    return Layer(layer.change_id, layer.version, part, layer.revision)
+
+
+def _may_meet(mine: OverlayEdits, others: OverlayEdits, only: frozenset[RepoPath] | None) -> bool:
+    """Whether two changes touch a file in common, or a file and a directory of one name."""
+    if mine.directory_moves or others.directory_moves:
+        return True
+    paths = mine.edits.keys() if only is None else only
+    if any(path in others.edits for path in paths):
+        return True
+    if any(above in others.edits for path in paths for above in parents(path)):
+        return True
+    return any(above in paths for path in others.edits for above in parents(path))
 
 
 def _fingerprint(event: ConflictEvent) -> str:

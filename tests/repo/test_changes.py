@@ -117,6 +117,18 @@ def test_conflicts_between_open_changes(repo: Repository) -> None:
     assert repo.conflicts("one") == []
 
 
+def test_a_file_and_a_directory_of_one_name_meet(repo: Repository) -> None:
+    """Two drafts that need one name for different things conflict, whoever is asked first."""
+    one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
+    write(repo, one, "thing", "a file\n")
+    write(repo, two, "thing/inside", "in a directory\n")
+    repo.detect_conflicts("two", [RepoPath("thing/inside")])
+    found = [e.payload for e in repo.events() if e.type is EventType.CONFLICT_DETECTED]
+    assert [payload["type"] for payload in found] == ["file_directory"]
+    for name in ("one", "two"):
+        assert [c.type for c in repo.conflicts(name)] == [ConflictType.FILE_DIRECTORY]
+
+
 def test_dependencies_lie_below(repo: Repository) -> None:
     """A change shows its dependency below it, must land after it, and may not form a cycle."""
     one = workspace_on(repo, "One")
