@@ -2,6 +2,7 @@
 
 from quart import Response
 from quart_trio import QuartTrio
+from werkzeug.routing import PathConverter
 
 from pwfs_daemon.web import (
     answers,
@@ -24,6 +25,13 @@ METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS = "Authorization, Content-Type, If-None-Match, Last-Event-ID"
 
 
+class _FilePath(PathConverter):
+    """The rest of an address, whatever it holds: a file's name may have line breaks."""
+
+    regex = "(?s:[^/].*?)"
+    part_isolating = False
+
+
 def create_application(services: Services) -> QuartTrio:
     """Builds the application; it keeps no state of its own."""
     application = QuartTrio("pwfs_daemon.web", static_folder=None)
@@ -34,6 +42,7 @@ def create_application(services: Services) -> QuartTrio:
     application.config["MAX_CONTENT_LENGTH"] = blobs.BLOB_SIZE_BYTES_MAX
     # A doubled slash in a file's path is an error to report, not to redirect away.
     application.url_map.merge_slashes = False
+    application.url_map.converters["path"] = _FilePath
     application.url_map.strict_slashes = False
     application.before_request(answers.take_body)
     application.before_request(transport.authenticate)
