@@ -11,7 +11,7 @@ from dataclasses import replace
 from pwfs.model.entries import FileEntry
 from pwfs.model.ids import Seq
 from pwfs.model.ops import NewOp, Op, OpType
-from pwfs.model.paths import RepoPath
+from pwfs.model.paths import RepoPath, parents
 from pwfs.views.overlay import FileEdit, OverlayEdits
 
 Merged = Callable[[FileEdit, FileEntry], FileEntry]
@@ -37,51 +37,67 @@ def base_after_landing(
 class Continuation:
     """Repeats a change's later operations, one after the other, for the change that follows it.
 
-    ``landed`` are the edits of the version that is in main at ``seq``, empty if none is; ``own``
-    are the following change's, to which each operation is applied before the next is asked for.
+    ``before`` are the change's edits at the version; each operation is applied to them. ``landed``
+    are the same edits if the version is in main at ``seq``, else none. ``own`` are the following
+    change's, to which each operation is applied before the next is asked for.
     """
 
     def __init__(
-        self, landed: Mapping[RepoPath, FileEdit], own: OverlayEdits, seq: Seq, merged: Merged
+        self,
+        before: OverlayEdits,
+        landed: Mapping[RepoPath, FileEdit],
+        own: OverlayEdits,
+        seq: Seq,
+        merged: Merged,
     ) -> None:
+        self._before = before
+        self._moved_directories = frozenset(before.directory_moves) if landed else frozenset()
         self._landed = landed
         self._own = own
         self._seq = seq
         self._merged = merged
-        self._bases: dict[RepoPath, FileEntry | None] = {}
 
     def repeat(self, op: Op) -> list[NewOp]:
         """The operations that do on top of main what ``op`` did on top of the version."""
         source = op.new.old_path if op.op_type is OpType.RENAME else op.path
         assert source is not None
         base = self._base(op, source)
-        self._bases[op.path] = op.new.base
+        self._before.apply(op)
         replaced = op.new.replaced
         if op.op_type is OpType.RENAME and op.path in self._landed:
             replaced = self._landed[op.path].result
         repeated = replace(
             op.new,
             base=base,
-            base_seq=op.new.base_seq if base == op.new.base else self._seq,
+            base_seq=op.new.base_seq if self._is_as_before(op, base) else self._seq,
             replaced=replaced,
             moved_from=op.id,
         )
         return [repeated, *self._temporary_file(op)]
 
+    def _is_as_before(self, op: Op, base: FileEntry | None) -> bool:
+        """Whether the landing left alone what the operation was based on, and its directory."""
+        moved = self._moved_directories
+        return base == op.new.base and not any(above in moved for above in parents(op.path))
+
     def _base(self, op: Op, path: RepoPath) -> FileEntry | None:
-        own, base = self._own.edits.get(path), op.new.base
-        if own is not None and own.result is not None:
-            if own.base is None or (path in self._bases and self._bases[path] == base):
-                return own.base
-            return base_after_landing(self._landed.get(own.source), base, self._merged)
-        landed = self._landed.get(path)
-        if landed is not None and landed.result is None and landed.moved_to is not None:
-            # Made anew where the version moved a file away.
+        own = self._own.edits.get(path)
+        if own is not None and own.result is None:
+            own = None
+        if own is not None and own.base is None:
             return None
-        if landed is not None and own is not None:
-            # Made anew where the version's file was removed since.
-            return landed.result
-        return base_after_landing(landed, base, self._merged)
+        before = self._before.edits.get(path)
+        was_at = before.source if before is not None and before.result is not None else path
+        is_at = own.source if own is not None else path
+        landed = self._landed.get(is_at)
+        if landed is None:
+            return op.new.base if own is None or is_at == was_at else own.base
+        if landed.result is None:
+            return None
+        if landed.source == was_at or op.new.base is None:
+            return base_after_landing(landed, op.new.base, self._merged)
+        # Another file than the one that the operation was based on has landed there.
+        return own.base if own is not None else landed.result
 
     def _temporary_file(self, op: Op) -> list[NewOp]:
         """Deletes the file from which a later one was saved, if the version had it still."""

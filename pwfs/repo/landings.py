@@ -15,7 +15,7 @@ from pwfs.repo.changes import check_agent
 from pwfs.repo.following import Continuation, base_after_landing
 from pwfs.repo.viewing import Viewing
 from pwfs.views.compose import Layer
-from pwfs.views.overlay import FileEdit
+from pwfs.views.overlay import FileEdit, OverlayEdits
 from pwfs.views.resolution import Merge, Side
 from pwfs.views.trees import diff_trees
 
@@ -154,7 +154,10 @@ class Landings(Viewing):
         self.changed(following.id)
         following = self.change(following.id)
         landed = self._landed_edits(change, version)
-        continuation = Continuation(landed, self.edits(following), self.main()[0], self._merged)
+        frozen = change.version(version)
+        before = OverlayEdits(self.log.ops_numbered(frozen.operations) if frozen else ())
+        own, seq = self.edits(following), self.main()[0]
+        continuation = Continuation(before, landed, own, seq, self._merged)
         for op in self.log.draft_ops(change.id, version):
             self.append(following, op.agent_id, continuation.repeat(op))
         for workspace in workspaces:

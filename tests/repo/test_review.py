@@ -1,7 +1,9 @@
 """Losses that a review found, each as the shortest story that shows it."""
 
+from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import AttemptState, QueueItem, TestKey
+from pwfs.repo.edits import Edit
 from pwfs.repo.repository import Repository
 from tests.repo.conftest import LINES
 from tests.repo.support import delete, rename, shown, workspace_on, write
@@ -133,3 +135,38 @@ def test_follow_up_of_a_name_used_and_left_again(repo: Repository) -> None:
     land(repo, item)
     check_unmoved(repo, workspace, before)
     assert repo.live(workspace).get(RepoPath("src/app.py")) is None
+
+
+def test_follow_up_of_a_file_in_a_directory_left(repo: Repository) -> None:
+    """A file made anew in a directory that the version renamed stays where it was made."""
+    workspace = workspace_on(repo, "Edit")
+    moves = [
+        Edit(
+            OpType.RENAME,
+            RepoPath(f"lib/{name}"),
+            repo.live(workspace).file(RepoPath(f"src/{name}")),
+            old_path=RepoPath(f"src/{name}"),
+            directory_rename=(RepoPath("src"), RepoPath("lib")),
+        )
+        for name in ("app.py", "b.py")
+    ]
+    repo.record(workspace, moves)
+    item = submit(repo, "edit")
+    write(repo, workspace, "src/new.py", "new\n")
+    before = shown(repo, workspace)
+    land(repo, item)
+    check_unmoved(repo, workspace, before)
+
+
+def test_follow_up_of_a_new_file_that_passed_by(repo: Repository) -> None:
+    """A new file moved onto a deleted one's name and away again is based on itself alone."""
+    workspace = workspace_on(repo, "Edit")
+    delete(repo, workspace, "README")
+    write(repo, workspace, "new", "new\n")
+    item = submit(repo, "edit")
+    write(repo, workspace, "new", "newer\n")
+    rename(repo, workspace, "new", "README")
+    rename(repo, workspace, "README", "new")
+    before = shown(repo, workspace)
+    land(repo, item)
+    check_unmoved(repo, workspace, before)
