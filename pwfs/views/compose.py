@@ -155,7 +155,7 @@ class Composition:
                     theirs=None,
                     yours=edit.result,
                     shown=edit.result,
-                    their_side=self._side_at(path),
+                    their_side=self._side_near(path),
                     your_side=_side(edit, layer),
                 )
                 shown = edit.result
@@ -370,6 +370,14 @@ class Composition:
 
     def _side_at(self, path: RepoPath) -> Side:
         return self._below.sides.get(path) or Side(None, 0, self.base_seq)
+
+    def _side_near(self, path: RepoPath) -> Side:
+        """Whose file stands above a path, or whose files stand below it."""
+        sides = self._below.sides
+        for near in (path, *parents(path)):
+            if near in sides:
+                return sides[near]
+        return next((sides[p] for p in sides if is_under(p, path)), self._side_at(path))
 
     def _their_target(self, path: RepoPath, since: Seq) -> RepoPath | None:
         target = self._renames_since(since).target(path)
