@@ -97,11 +97,13 @@ class Agent:
             path.rename(other)
         else:
             path.unlink()
+        if other_name in self.files:
+            self.files.remove(other_name)
         if kind == "create":
             self.files.append(name)
         elif kind in ("rename", "over", "delete"):
             self.files.remove(name)
-        if kind == "rename":
+        if kind in ("rename", "over"):
             self.files.append(other_name)
 
     def work(self) -> None:

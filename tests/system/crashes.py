@@ -25,6 +25,7 @@ def after(files: Files, action: Action) -> Files:
     done = dict(files)
     if kind in ("create", "rewrite", "replace"):
         done[path] = new
+        done.pop(other, None)
     elif kind == "append":
         done[path] += new
     elif kind == "patch":
@@ -48,7 +49,8 @@ def may_be(found: Files, before: Files, action: Action) -> bool:
     if written is None:
         return False
     if kind == "replace":
-        return now == before and new.startswith(written)
+        unchanged = {name: data for name, data in before.items() if name != other}
+        return now == unchanged and new.startswith(written)
     if now != rest:
         return False
     if kind in ("create", "rewrite"):

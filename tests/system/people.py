@@ -47,11 +47,16 @@ class System:
 
     def start(self) -> None:
         """Starts the daemon by a command, as anybody would, and connects to it."""
-        if self._api is not None:
-            self._api.close()
+        self.disconnect()
         self.project.patchwork("status")
         self.pids.add(int(self.project.whereabouts["pid"]))
         self._api = self.project.api()
+
+    def disconnect(self) -> None:
+        """Ends the connection; the daemon goes on."""
+        if self._api is not None:
+            self._api.close()
+            self._api = None
 
     def request(self, method: str, path: str, /, **options: Any) -> Any:
         """Asks the API; anything but success is `Refused`."""
@@ -131,9 +136,7 @@ class System:
 
     def close(self) -> None:
         """Ends the daemon and finds nothing left of it."""
-        if self._api is None:
-            return
-        self._api.close()
+        self.disconnect()
         mount = str(self.mount)
         self.project.patchwork("serve", "--stop")
         assert mount not in mount_points()
@@ -163,10 +166,13 @@ def system_in(directory: Path, files: Mapping[str, str | bytes] | None = None) -
             place.write_bytes(content.encode() if isinstance(content, str) else content)
         project.patchwork("init")
         system = System(project)
-        system.start()
-        yield system
-        system.check_sound()
-        system.close()
+        try:
+            system.start()
+            yield system
+            system.check_sound()
+            system.close()
+        finally:
+            system.disconnect()
 
 
 def until(condition: Callable[[], bool], what: str, *, patience_s: float = PATIENCE_S) -> None:
