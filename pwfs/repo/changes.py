@@ -143,11 +143,21 @@ class Changes(Core):
 
     def _dependency_path(self, start: ChangeId, goal: ChangeId) -> tuple[ChangeId, ...]:
         """The chain of dependencies from one change to another, empty if there is none."""
-        if start == goal:
-            return (start,)
-        for following in self.change(start).dependencies:
-            if path := self._dependency_path(following, goal):
-                return (start, *path)
+        came_from: dict[ChangeId, ChangeId | None] = {start: None}
+        pending = [start]
+        while pending:
+            here = pending.pop()
+            if here == goal:
+                chain: list[ChangeId] = []
+                step: ChangeId | None = here
+                while step is not None:
+                    chain.append(step)
+                    step = came_from[step]
+                return tuple(reversed(chain))
+            for following in self.change(here).dependencies:
+                if following not in came_from:
+                    came_from[following] = here
+                    pending.append(following)
         return ()
 
     def _move_status(self, change: Change, status: ChangeStatus, **why: object) -> None:
@@ -156,6 +166,8 @@ class Changes(Core):
             self.log.update_change(change.id, status=status, updated_at=self.now())
             self.changed(change.id)
             self.views_moved()
+            if status.is_final:
+                self.let_go(change.id)
             self.publish(
                 EventType.CHANGE_STATUS,
                 change_id=change.id,

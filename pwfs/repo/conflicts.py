@@ -110,6 +110,7 @@ class Conflicts(Workspaces):
     ) -> None:
         known = self._known_conflicts()
         with self.transaction():
+            self.if_refused(self._forget_published)
             for pair, conflict in found.items():
                 event = self.conflict_event(conflict)
                 mark = _fingerprint(event)
@@ -163,6 +164,9 @@ class Conflicts(Workspaces):
                         told = msgspec.convert(payload, ConflictEvent)
                         self._published[pair] = _fingerprint(told)
         return self._published
+
+    def _forget_published(self) -> None:
+        self._published = None
 
     _published: dict[_Pair, str] | None = None
 

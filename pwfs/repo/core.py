@@ -28,6 +28,7 @@ from pwfs.views.resolution import Renames
 from pwfs.views.trees import EMPTY_TREE
 
 CHANGES_KEPT_MAX = 4_096
+VERSIONS_KEPT_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Core:
         self._lives: dict[str, LiveView] = {}
         self._touched = _Touched({}, {})
         self._depth = 0
+        self._undo: list[Callable[[], None]] = []
         self._subscribers: list[Callable[[], None]] = []
         self._movers: list[Callable[[Movement], None]] = []
         self._begun: datetime | None = None
@@ -111,16 +113,24 @@ class Core:
             raise
         finally:
             self._depth = 0
+            self._undo.clear()
         self._tell(before)
 
     def _forget_uncommitted(self) -> None:
         touched, self._touched = self._touched, _Touched({}, {})
         self._changes.clear()
+        for undo in self._undo:
+            undo()
         if touched.own_edits or touched.everything:
             self._drafts.clear()
             self._versions.clear()
             for live in self._lives.values():
                 live.rebuild()
+
+    def if_refused(self, undo: Callable[[], None]) -> None:
+        """Has something in memory put right if the transaction under way comes to nothing."""
+        assert self._depth, "there is a transaction to wait for"
+        self._undo.append(undo)
 
     def _tell(self, before: int) -> None:
         touched, self._touched = self._touched, _Touched({}, {})
@@ -259,6 +269,8 @@ class Core:
                     raise NotFound(kind="version", id=f"{change.id}@{version}")
                 cached = OverlayEdits(self.log.ops_numbered(frozen.operations))
                 self._versions[key] = cached
+                if len(self._versions) > VERSIONS_KEPT_MAX:
+                    del self._versions[next(iter(self._versions))]
             return cached
         draft = self._drafts.get(change.id)
         if draft is None:
@@ -284,6 +296,10 @@ class Core:
             for known in (self._touched.own_edits, self._touched.unfollowed):
                 known.setdefault(change.id, set()).update(paths)
         return rows
+
+    def let_go(self, change_id: ChangeId) -> None:
+        """Forgets a draft's folded edits, because its change takes no more."""
+        self._drafts.pop(change_id, None)
 
     def replaced_draft(self, change_id: ChangeId) -> None:
         """Forgets a draft's folded edits, because a rebase replaced them."""

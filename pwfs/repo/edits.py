@@ -126,8 +126,16 @@ class Edits(Landings):
                 live = self.live(workspace_id)
                 rows += self._record_one(live, change, workspace.agent_id, edit)
         if durable:
-            self.log.sync()
+            self._sync(rows, edits)
         return rows
+
+    def _sync(self, rows: Sequence[Op], edits: Sequence[Edit]) -> None:
+        """Makes operations durable; the caller has done so with what was written itself."""
+        written = {edit.entry.content_hash for edit in edits if edit.entry is not None}
+        for op in rows:
+            if op.content_hash is not None and op.content_hash not in written:
+                self.blobs.put(self.blobs.get(op.content_hash), sync=True)
+        self.log.sync()
 
     def _record_one(self, live: LiveView, change: Change, agent: AgentId, edit: Edit) -> list[Op]:
         if edit.entry is not None and edit.seen is not None and edit.old_path is None:
@@ -151,7 +159,7 @@ class Edits(Landings):
         moved = (
             own is not None
             and own.result not in (None, edit.seen.current, edit.entry)
-            and own.base_seq >= edit.seen.base_seq
+            and own.seq > edit.seen.own_seq
             and current not in (edit.seen.current, edit.entry)
         )
         if not moved or current is None or own is None:

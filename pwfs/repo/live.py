@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Protocol
 
 from pwfs.model.entries import FileEntry
-from pwfs.model.ids import Seq, TreeHash
+from pwfs.model.ids import SEQ_ZERO, Seq, TreeHash
 from pwfs.model.paths import ROOT, RepoPath, split
 from pwfs.model.views import ConflictPolicy, ConflictType
 from pwfs.views.compose import Composition, Layer, interacts
 from pwfs.views.editor import PENDING, Found, TreeEditor
+from pwfs.views.overlay import FileEdit
 from pwfs.views.resolution import Clash, Merge, Merger, Renames, Settled, Side
 from pwfs.views.trees import TreeSource, diff_trees
 
@@ -26,12 +27,13 @@ class Seen:
     """What a writer starts from.
 
     ``base`` is the file below the change's own edits and ``base_seq`` main's position;
-    ``current`` is what the view shows.
+    ``current`` is what the view shows, ``own_seq`` the change's last operation in it (0: none).
     """
 
     base: FileEntry | None
     base_seq: Seq
     current: FileEntry | None
+    own_seq: Seq = SEQ_ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +146,13 @@ class LiveView:
         return Composition(
             TreeEditor(self._around.trees, position.root),
             base_seq=position.base_seq,
-            renames_since=lambda since: self._around.renames_between(since, position.base_seq),
+            renames_since=self._renames_since(position.base_seq),
             merger=self._around.merger,
             takes_yours=self.policy is ConflictPolicy.LAST_WRITE,
         )
+
+    def _renames_since(self, until: Seq) -> Callable[[Seq], Renames]:
+        return lambda since: self._around.renames_between(since, until)
 
     # Reading
 
@@ -263,17 +268,22 @@ class LiveView:
     def seen(self, path: RepoPath) -> Seen:
         """What somebody who starts to write a path now starts from."""
         current = self.file(path)
-        return Seen(self.base_of(path), self.base_seq, current)
+        own = self._own_edit(path)
+        own_seq = own.seq if own is not None else SEQ_ZERO
+        return Seen(self.base_of(path), self.base_seq, current, own_seq)
 
     def base_of(self, path: RepoPath) -> FileEntry | None:
         """The file below the topmost layer that an edit of this path starts from."""
         source = path
-        if self._position.layers:
-            edit = self._position.layers[-1].edits.edits.get(self.edited_path(path))
-            if edit is not None and edit.result is not None and edit.path == path:
-                source = edit.source
+        edit = self._own_edit(path)
+        if edit is not None and edit.result is not None and edit.path == path:
+            source = edit.source
         base = self.below(source)
         return self.below(path) if base is None and source != path else base
+
+    def _own_edit(self, path: RepoPath) -> FileEdit | None:
+        layers = self._position.layers
+        return layers[-1].edits.edits.get(self.edited_path(path)) if layers else None
 
     def below(self, path: RepoPath) -> FileEntry | None:
         """The file below the topmost layer at a path, merged if need be."""
@@ -355,7 +365,7 @@ class LiveView:
         shown = self._shown
         self._position = new
         self._below = self._composition(new)
-        shown.base_seq = new.base_seq
+        shown.move_base(new.base_seq, self._renames_since(new.base_seq))
         for path in moved:
             shown.tree.remove(path)
         for path in moved:

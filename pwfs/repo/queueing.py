@@ -173,10 +173,13 @@ class Queueing(Conflicts):
         return left
 
     def _publish_positions(self) -> None:
+        told, now = self._told_positions or {}, dict[Member, int]()
+        self._told_positions = now
+        self.if_refused(self._forget_positions)
         for position, item in enumerate(self.queued()):
             for member in item.members:
-                if self._positions.get(member) != position:
-                    self._positions[member] = position
+                now[member] = position
+                if told.get(member) != position:
                     self.publish(
                         EventType.QUEUE_POSITION,
                         change_id=member.change_id,
@@ -185,11 +188,8 @@ class Queueing(Conflicts):
                         position=position,
                     )
 
-    @property
-    def _positions(self) -> dict[Member, int]:
-        if self._told_positions is None:
-            self._told_positions = {}
-        return self._told_positions
+    def _forget_positions(self) -> None:
+        self._told_positions = None
 
     _told_positions: dict[Member, int] | None = None
 

@@ -88,9 +88,10 @@ class Merging:
         stored = self._log.merge_result(*key) if self._use_stored else None
         if stored is not None:
             cached = msgspec.msgpack.decode(stored, type=_CachedMerge)
-            if cached.conflict is None:
-                entry = FileEntry(BlobHash(cached.content_hash), merge.yours.mode, cached.size)
-                return Settled(entry, None)
+            blob = BlobHash(cached.content_hash)
+            # Neither was synced: of the two, a power failure may have kept the note alone.
+            if cached.conflict is None and self._is_stored(blob, cached.size):
+                return Settled(FileEntry(blob, merge.yours.mode, cached.size), None)
             if cached.conflict == ConflictType.BINARY:
                 return Settled(merge.yours, ConflictType.BINARY)
         contents = self._contents(merge)
@@ -108,6 +109,9 @@ class Merging:
         text = self._render(merged, merge)
         shown = FileEntry(self._keep(text), merge.yours.mode, len(text))
         return Settled(shown, merge.type)
+
+    def _is_stored(self, blob: BlobHash, size: int) -> bool:
+        return self._blobs.has(blob) and self._blobs.size(blob) == size
 
     def _render(self, merged: TextMerge, merge: Merge) -> bytes:
         return render(

@@ -81,6 +81,11 @@ class Composition:
                 self._layer_renames.files[edit.origin] = edit.path
         self._layer_renames.directories.update(layer.edits.directory_moves)
 
+    def move_base(self, base_seq: Seq, renames_since: Callable[[Seq], Renames]) -> None:
+        """Stands on a later main, which the caller has seen to be the same for what was laid."""
+        self.base_seq = base_seq
+        self._renames_since = renames_since
+
     def replace(
         self, layer: Layer, paths: frozenset[RepoPath], *, below: "Composition"
     ) -> frozenset[RepoPath] | None:

@@ -1,12 +1,18 @@
 """Losses that a review found, each as the shortest story that shows it."""
 
+import pytest
+
+from pwfs.model.events import EventType
+from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import AttemptState, QueueItem, TestKey
+from pwfs.repo import live
 from pwfs.repo.edits import Edit
 from pwfs.repo.repository import Repository
+from pwfs.repo.sources import Merging
 from tests.repo.conftest import LINES
-from tests.repo.support import delete, rename, shown, workspace_on, write
+from tests.repo.support import delete, entry, rename, shown, workspace_on, write
 
 
 def submit(repo: Repository, change: str) -> QueueItem:
@@ -170,3 +176,139 @@ def test_follow_up_of_a_new_file_that_passed_by(repo: Repository) -> None:
     before = shown(repo, workspace)
     land(repo, item)
     check_unmoved(repo, workspace, before)
+
+
+def test_save_over_a_co_workers_save_after_main_moved(repo: Repository) -> None:
+    """Two writers of one file that began before and after main moved: neither loses a line."""
+    one = workspace_on(repo, "Edit")
+    two = repo.create_workspace("edit", agent="agent-2").id
+    readme = RepoPath("README")
+    first = repo.live(one).seen(readme)
+    other = workspace_on(repo, "Other")
+    write(repo, other, "src/b.py", "moved\n")
+    repo.land("other", agent="c")
+    second = repo.live(two).seen(readme)
+    for workspace, seen, line in ((one, first, "line 1\n"), (two, second, "line 8\n")):
+        text = LINES.replace(line, f"{workspace}\n")
+        repo.record(workspace, [Edit(OpType.MODIFY, readme, entry(repo, text), seen=seen)])
+    merged = shown(repo, one)["README"]
+    assert f"{one}\n" in merged
+    assert f"{two}\n" in merged
+
+
+def test_what_a_durable_save_merged_is_durable(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The content that an fsync leaves in the log is synced, though it is not what was written."""
+    one = workspace_on(repo, "Edit")
+    two = repo.create_workspace("edit", agent="agent-2").id
+    seen = repo.live(two).seen(RepoPath("README"))
+    write(repo, one, "README", LINES.replace("line 1\n", "ONE\n"))
+    mine = entry(repo, LINES.replace("line 8\n", "TWO\n"))
+    synced: set[str] = set()
+    put = repo.blobs.put
+
+    def watched(content: bytes, *, sync: bool = False) -> BlobHash:
+        blob = put(content, sync=sync)
+        if sync:
+            synced.add(blob)
+        return blob
+
+    monkeypatch.setattr(repo.blobs, "put", watched)
+    edit = Edit(OpType.MODIFY, RepoPath("README"), mine, seen=seen)
+    (op,) = repo.record(two, [edit], durable=True)
+    assert op.content_hash != mine.content_hash
+    assert op.content_hash in synced
+
+
+def test_a_merge_whose_content_is_gone_is_made_again(repo: Repository) -> None:
+    """A power failure may keep the note of a merge and lose its content, which nothing else has."""
+    one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
+    write(repo, one, "README", LINES.replace("line 1\n", "ONE\n"))
+    write(repo, two, "README", LINES.replace("line 8\n", "TWO\n"))
+    repo.land("one", agent="a")
+    merged = repo.live(two).file(RepoPath("README"))
+    assert merged is not None
+    repo.blobs.path(merged.content_hash).unlink()
+    repo.merger = Merging(repo.log, repo.blobs)  # as after a restart
+    repo.release_live(two)
+    assert "TWO" in shown(repo, two)["README"]
+
+
+def test_dependencies_that_fork_and_join_cost_little(repo: Repository) -> None:
+    """Looking for a cycle visits each change once, not each way to it."""
+    below: list[str] = []
+    for level in range(40):
+        below = [
+            repo.create_change(f"Level {level} {side}", author="a", depends_on=below).id
+            for side in "ab"
+        ]
+    top = repo.create_change("Top", author="a", depends_on=below).id
+    apart = repo.create_change("Apart", author="a").id
+    assert repo.set_dependencies(apart, [top]).dependencies == (top,)
+
+
+def test_position_is_told_again_after_leaving_the_queue(repo: Repository) -> None:
+    """A version that is submitted a second time has its position published a second time."""
+    workspace = workspace_on(repo, "Edit")
+    write(repo, workspace, "README", "1\n")
+    for _ in range(2):
+        item = submit(repo, "edit")
+        repo.cancel(item.id, agent="a")
+    told = [e for e in repo.events() if e.type is EventType.QUEUE_POSITION]
+    assert [event.payload["position"] for event in told] == [0, 0]
+
+
+def test_what_a_refused_transaction_told_is_told_later(repo: Repository) -> None:
+    """What was published in a transaction that failed counts as not published."""
+    workspace = workspace_on(repo, "Edit")
+    write(repo, workspace, "README", "1\n")
+    other = workspace_on(repo, "Other")
+    write(repo, other, "README", "2\n")
+    before = repo.log.last_event_id()
+
+    def fail() -> None:
+        with repo.transaction():
+            repo.detect_conflicts("other")
+            submit(repo, "edit")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert repo.log.last_event_id() == before
+    repo.detect_conflicts("other")
+    submit(repo, "edit")
+    types = [event.type for event in repo.events(before)]
+    assert EventType.CONFLICT_DETECTED in types
+    assert EventType.QUEUE_POSITION in types
+
+
+def test_large_draft_follows_a_rename_after_sliding(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A draft too large to compose anew finds a file that main renamed under a late save."""
+    monkeypatch.setattr(live, "REBUILD_EDITS_MAX", 0)
+    workspace = workspace_on(repo, "Edit")
+    write(repo, workspace, "src/app.py", "2\n")
+    readme = RepoPath("README")
+    seen = repo.live(workspace).seen(readme)
+    other = workspace_on(repo, "Other")
+    rename(repo, other, "README", "GUIDE")
+    repo.land("other", agent="a")
+    text = LINES.replace("line 1\n", "late\n")
+    repo.record(workspace, [Edit(OpType.MODIFY, readme, entry(repo, text), seen=seen)])
+    after = shown(repo, workspace)
+    assert after["GUIDE"] == text
+    repo.release_live(workspace)
+    assert shown(repo, workspace) == after
+
+
+def test_folded_edits_of_what_is_final_are_let_go(repo: Repository) -> None:
+    """A daemon that lands changes for weeks does not keep them all in memory."""
+    for number in range(5):
+        workspace = workspace_on(repo, f"Edit {number}")
+        write(repo, workspace, "README", f"{number}\n")
+        repo.land(f"edit-{number}", agent="a")
+        repo.destroy_workspace(workspace)
+    assert not repo._drafts
+    assert len(repo._versions) <= 5
