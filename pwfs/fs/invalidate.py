@@ -22,7 +22,8 @@ _INC_EPOCH = struct.pack("IiQ", 16, 8, 0)
 NAMES_MAX = 20_000
 
 _Item = tuple[int, bytes | None]
-_QUIET = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY})
+# libfuse says ENOSYS until the kernel has introduced itself: it remembers nothing by then.
+_QUIET = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENOSYS})
 _CLOSED = frozenset({errno.ENODEV, errno.ENOTCONN, errno.EBADF, errno.ECONNABORTED})
 
 
