@@ -75,7 +75,8 @@ def _open_changes(repo: Repository) -> list[Change]:
 
 
 async def _compare(repo: Repository, change_id: ChangeId, paths: Iterable[RepoPath]) -> None:
-    for batch in _batches(sorted(paths)):
+    wanted = sorted(paths)
+    for batch in [wanted] if repo.is_compared_whole(change_id) else _batches(wanted):
         try:
             repo.detect_conflicts(change_id, batch)
         except PatchworkError as error:

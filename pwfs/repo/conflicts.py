@@ -82,6 +82,16 @@ class Conflicts(Workspaces):
         near = only | {above for path in only for above in parents(path)}
         return tuple(_restricted(layer, near) for layer in layers)
 
+    def is_compared_whole(self, change_id: str) -> bool:
+        """Whether comparing some paths of a change costs as much as comparing all of them.
+
+        Below a directory that moved, any edit may meet any other.
+        """
+        change = self.change(change_id)
+        return not change.status.is_final and any(
+            layer.edits.directory_moves for layer in self.stack(change)
+        )
+
     def detect_conflicts(self, change_id: str, paths: Collection[RepoPath] | None = None) -> None:
         """Compares a change with main and all open ones, and publishes what is new or gone.
 
