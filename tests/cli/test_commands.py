@@ -282,7 +282,7 @@ def test_init_takes_a_git_checkout_over(bare_project: Project) -> None:
         subprocess.run(["git", *command.split()], cwd=project.directory, check=True)
     done = project.patchwork("init")
     assert done.lines == [f"Initialized patchwork repository in {project.state_dir}"]
-    assert "1 file" in done.stderr
+    assert "1 tracked file" in done.stderr
     assert project.patchwork("cat", "main", "kept.txt").stdout == "kept\n"
     project.patchwork("cat", "main", "untracked.txt", status=ExitCode.NOT_FOUND)
 

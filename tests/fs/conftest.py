@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ class Mounted:
             raise Refused(message["error"], message["message"])
         return message["result"]
 
-    def call(self, method: str, *args: object, **kwargs: object):
+    def call(self, method: str, *args: object, **kwargs: object) -> Any:
         """Calls a method of the repository in the mounting process."""
         assert self.process is not None
         assert self.process.stdin is not None
@@ -122,7 +123,7 @@ class Mounted:
     def workspace_on(self, change_id: str, **kwargs: object) -> Path:
         """Creates a workspace on a change there is."""
         workspace = self.call("create_workspace", change_id, agent="tester", **kwargs)
-        return self.mountpoint / "ws" / workspace["id"]
+        return self.mountpoint / "ws" / str(workspace["id"])
 
     def ops(self, change_id: str = "work") -> list[tuple[str, str]]:
         """What the log has of a change: type and path."""
@@ -131,11 +132,13 @@ class Mounted:
 
     def files(self, view: str = "ws-work") -> dict[str, list[str]]:
         """The files of a view as the log says: path to hash and mode."""
-        return self.call("files", view)
+        files: dict[str, list[str]] = self.call("files", view)
+        return files
 
     def read(self, view: str, path: str) -> bytes:
         """A file's content as the log says."""
-        return self.call("read", view, path).encode("latin-1")
+        content: str = self.call("read", view, path)
+        return content.encode("latin-1")
 
 
 def lazily_unmount(directory: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -42,7 +43,9 @@ def _arguments(kwargs: dict[str, object]) -> dict[str, object]:
     return made
 
 
-async def _do(repo: Repository, mount: Mount, method: str, args: list, kwargs: dict) -> object:
+async def _do(
+    repo: Repository, mount: Mount, method: str, args: list[Any], kwargs: dict[str, Any]
+) -> object:
     if method == "barrier":
         await repo.settled()
         return None

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_what_is_read_only_answers_erofs(mounted: Mounted, where: str) -> None:
     top = mounted.mountpoint / where
     head = mounted.call("status")["head_seq"]
     top = mounted.mountpoint / where.replace("1", str(head))
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: (top / "README.md").write_text("x"),
         lambda: (top / "new").write_text("x"),
         lambda: (top / "README.md").unlink(),
@@ -241,7 +242,7 @@ def test_crossing_between_scratch_and_the_log(mounted: Mounted) -> None:
 def test_errors_are_those_of_posix(mounted: Mounted) -> None:
     """The errno of what may not be done."""
     ws = mounted.workspace()
-    cases = [
+    cases: list[tuple[Callable[[], object], int]] = [
         (lambda: (ws / "src").rmdir(), errno.ENOTEMPTY),
         (lambda: (ws / "src").unlink(), errno.EISDIR),
         (lambda: (ws / "README.md").rmdir(), errno.ENOTDIR),

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,14 +44,14 @@ class Pair(RuleBasedStateMachine):
         self.open: list[tuple[int, int]] = []
         shutil.copytree(self.mounted.main, self.plain, symlinks=True, dirs_exist_ok=True)
 
-    def both(self, do) -> None:
+    def both(self, do: Callable[[Path], object]) -> None:
         """Does the same on both sides and compares what came of it."""
         expected = self._outcome(do, self.plain)
         found = self._outcome(do, self.shown)
         assert found == expected, f"shown {found}, on disk {expected}"
 
     @staticmethod
-    def _outcome(do, top: Path) -> object:
+    def _outcome(do: Callable[[Path], object], top: Path) -> object:
         try:
             return do(top)
         except OSError as error:
@@ -225,7 +226,7 @@ class Team(RuleBasedStateMachine):
         self.plain = Path(tempfile.mkdtemp(dir=self.mounted.repository.parent))
         shutil.copytree(self.mounted.main, self.plain, symlinks=True, dirs_exist_ok=True)
 
-    def both(self, who: int, do) -> None:
+    def both(self, who: int, do: Callable[[Path], object]) -> None:
         """Does it in one workspace; a directory there is made in the other if it is empty."""
         expected = Pair._outcome(do, self.plain)
         found = Pair._outcome(do, self.tops[who])

@@ -312,9 +312,9 @@ def test_co_workers_at_once(mounted: Mounted) -> None:
                         for file in view.rglob("f*"):
                             file.lstat()
                     case _:
-                        with path.open("r+b") as file:
-                            file.write(b"z" * 10)
-                            os.fsync(file.fileno())
+                        with path.open("r+b") as opened:
+                            opened.write(b"z" * 10)
+                            os.fsync(opened.fileno())
             except OSError as error:
                 if error.errno not in expected:
                     wrong.append(error)
