@@ -208,7 +208,7 @@ class Edits(Landings):
             op_type = OpType.CREATE if current is None else OpType.MODIFY
         old_path = edit.old_path if op_type is OpType.COPY else None
         write = self._op(live, replace(edit, op_type=op_type, old_path=old_path), edit.path)
-        return [*self._adopting(live, edit.path), write]
+        return [*self._freeing(live, edit.path), *self._adopting(live, edit.path), write]
 
     def _decides(self, live: LiveView, path: RepoPath) -> bool:
         """Whether saving a file as it is shown decides a conflict: one side is shown whole.
@@ -238,9 +238,30 @@ class Edits(Landings):
             return [*self._adopting(live, edit.path), self._op(live, save, edit.path)]
         known_as = live.edited_path(old)
         if known_as != old and live.base_of(old) is None:
-            return [self._op(live, replace(edit, old_path=known_as), known_as)]
+            moved = self._op(live, replace(edit, old_path=known_as), known_as)
+            return [*self._freeing(live, edit.path), moved]
         rename = replace(self._op(live, edit, old), replaced=live.below(edit.path))
-        return [*self._adopting(live, old), rename]
+        return [*self._freeing(live, edit.path), *self._adopting(live, old), rename]
+
+    def _freeing(self, live: LiveView, path: RepoPath) -> list[NewOp]:
+        """Moves the change's own edit of a path to where the view shows it.
+
+        Needed once main renamed a file that the change had edited, before another takes its name.
+        """
+        where = live.shown_elsewhere(path)
+        own = live.own_edit(path)
+        if where is None or own is None or live.get(path) is not None:
+            return []
+        return [
+            NewOp(
+                op_type=OpType.RENAME,
+                path=where,
+                entry=own.result,
+                old_path=path,
+                base_seq=live.base_seq,
+                replaced=own.base,
+            )
+        ]
 
     def _adopting(self, live: LiveView, path: RepoPath) -> list[NewOp]:
         """Brings the change's own edit to the path where the view shows it.

@@ -13,9 +13,10 @@ from pwfs.model.entries import FileEntry
 from pwfs.model.ids import SEQ_ZERO, Seq, TreeHash
 from pwfs.model.paths import ROOT, RepoPath, split
 from pwfs.model.views import ConflictPolicy, ConflictType
-from pwfs.views.compose import Composition, Layer, interacts
+from pwfs.views.compose import Composition, Layer
 from pwfs.views.editor import PENDING, Found, TreeEditor
 from pwfs.views.overlay import FileEdit
+from pwfs.views.reach import interacts
 from pwfs.views.resolution import Clash, Merge, Merger, Renames, Settled, Side
 from pwfs.views.trees import TreeSource, diff_trees
 
@@ -268,20 +269,21 @@ class LiveView:
     def seen(self, path: RepoPath) -> Seen:
         """What somebody who starts to write a path now starts from."""
         current = self.file(path)
-        own = self._own_edit(path)
+        own = self.own_edit(path)
         own_seq = own.seq if own is not None else SEQ_ZERO
         return Seen(self.base_of(path), self.base_seq, current, own_seq)
 
     def base_of(self, path: RepoPath) -> FileEntry | None:
         """The file below the topmost layer that an edit of this path starts from."""
         source = path
-        edit = self._own_edit(path)
+        edit = self.own_edit(path)
         if edit is not None and edit.result is not None and edit.path == path:
             source = edit.source
         base = self.below(source)
         return self.below(path) if base is None and source != path else base
 
-    def _own_edit(self, path: RepoPath) -> FileEdit | None:
+    def own_edit(self, path: RepoPath) -> FileEdit | None:
+        """The own layer's edit of the file shown at a path; where none is shown, of that name."""
         layers = self._position.layers
         return layers[-1].edits.edits.get(self.edited_path(path)) if layers else None
 
@@ -299,6 +301,10 @@ class LiveView:
         if self._shown.tree.get(path) is None:
             return path
         return self._shown.edit_at.get(path, path)
+
+    def shown_elsewhere(self, path: RepoPath) -> RepoPath | None:
+        """Where the own layer's edit of a path is shown, if that is not there."""
+        return self._shown.shown_elsewhere(path)
 
     def net_edits(self) -> Iterator[NetEdit]:
         """Yields what the topmost layer makes of what is below it, merged, by path."""

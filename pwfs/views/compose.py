@@ -10,13 +10,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.entries import FileEntry
 from pwfs.model.ids import ChangeId, Seq
 from pwfs.model.paths import RepoPath, is_under, join, parents, split
 from pwfs.model.views import ConflictType
 from pwfs.views.editor import DIRECTORY, PENDING, Directory, Pending, TreeEditor
 from pwfs.views.overlay import FileEdit, OverlayEdits
-from pwfs.views.resolution import Clash, Merge, Merger, Renames, Resolution, Side, Taken
+from pwfs.views.resolution import (
+    Clash,
+    Merge,
+    Merger,
+    Renames,
+    Resolution,
+    Side,
+    Taken,
+    merge_files,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class Composition:
         self.times: dict[RepoPath, datetime] = {}
         self.moved_from: dict[RepoPath, RepoPath] = {}
         self._shown_elsewhere: dict[RepoPath, set[RepoPath]] = {}
+        self._has_collisions = False
         self._renames_since = renames_since
         self._layer_renames = Renames({}, {})
         self._below: Composition = self
@@ -92,7 +102,7 @@ class Composition:
         """Lays anew the edits at some paths of the topmost layer.
 
         Returns the paths that may show something else now, or None when only composing the view
-        anew is sure to be right (nothing is changed then).
+        anew is sure to be right: this composition is not to be used any more then.
         """
         if layer.edits.directory_moves:
             return None
@@ -100,6 +110,9 @@ class Composition:
         for path in paths:
             elsewhere = self._shown_elsewhere.get(path, set())
             stale |= {shown for shown in elsewhere if self.edit_at.get(shown) == path}
+        had_collisions = self._has_collisions
+        if had_collisions or any(self._is_anothers(path, layer, paths) for path in stale):
+            return None
         for path in stale:
             found = below.tree.get(path)
             if found is DIRECTORY or self.tree.get(path) is DIRECTORY:
@@ -128,8 +141,27 @@ class Composition:
         self._below = below
         edits = [edit for path in paths if (edit := layer.edits.edits.get(path)) is not None]
         placed = self._place_all(layer, edits)
+        if self._has_collisions or any(self._is_anothers(path, layer, paths) for path in placed):
+            return None
         self._apply(placed, layer)
         return frozenset(stale) | frozenset(placed)
+
+    def _is_anothers(self, path: RepoPath, layer: Layer, paths: frozenset[RepoPath]) -> bool:
+        """Whether a file shown comes from an edit of the layer that is not among ``paths``."""
+        owner = self.edit_at.get(path)
+        return (
+            owner is not None
+            and owner not in paths
+            and self.sides[path].change_id == layer.change_id
+            and self.resolutions[path] != Taken(None)
+        )
+
+    def shown_elsewhere(self, path: RepoPath) -> RepoPath | None:
+        """Where the topmost layer's edit of a path is shown, if that is not there."""
+        for shown in self._shown_elsewhere.get(path, ()):
+            if self.edit_at.get(shown) == path and self.tree.get(shown) is not None:
+                return shown
+        return None
 
     def _place_all(
         self, layer: Layer, edits: Iterable[FileEdit]
@@ -139,8 +171,37 @@ class Composition:
             for path, resolution in self._place(edit, layer):
                 if path in placed and resolution == Taken(None):
                     continue
+                before = placed.get(path)
                 placed[path] = (edit, resolution)
+                if before is not None and before[1] != Taken(None):
+                    self._set_aside(placed, path, before, layer)
         return placed
+
+    def _set_aside(
+        self,
+        placed: dict[RepoPath, tuple[FileEdit, Resolution]],
+        path: RepoPath,
+        other: tuple[FileEdit, Resolution],
+        layer: Layer,
+    ) -> None:
+        """Keeps both of two edits that came to one path, because theirs moved a file there."""
+        self._has_collisions = True
+        if other[0].path == path:
+            other, placed[path] = placed[path], other
+        edit, resolution = other
+        aside = RepoPath(f"{path}~{layer.change_id}")
+        while aside in placed or self._below.tree.get(aside) is not None:
+            aside = RepoPath(f"{aside}~")
+        clash = Clash(
+            type=ConflictType.RENAME_ADD,
+            base=edit.base,
+            theirs=self._file(path),
+            yours=edit.result,
+            shown=self._force(resolution),
+            their_side=self._side_at(path),
+            your_side=_side(edit, layer),
+        )
+        placed[aside] = (edit, clash)
 
     def _apply(self, placed: dict[RepoPath, tuple[FileEdit, Resolution]], layer: Layer) -> None:
         for path, (_, resolution) in placed.items():
@@ -276,6 +337,16 @@ class Composition:
                 type_ = None if target == path else ConflictType.RENAME_RENAME
             else:
                 type_ = ConflictType.RENAME_DELETE
+        at_target = self._file(path) if their_path != path else None
+        is_taken = (
+            at_target is not None
+            and at_target not in (edit.replaced, result)
+            and not self._moves_away(layer, path)
+        )
+        if type_ is not None and at_target is not None and is_taken:
+            there = self._side_at(path)
+            type_ = ConflictType.RENAME_ADD
+            return [(path, merge_files(type_, None, at_target, result, there, side))]
         if type_ is not None:
             clash = Clash(
                 type=type_,
@@ -292,7 +363,6 @@ class Composition:
         if their_path != path and not self._is_written(layer, their_path):
             placed.append((their_path, Taken(None)))
         resolution = self._three_way(edit, their_path, edit.base, theirs, result, layer)
-        at_target = self._file(path) if their_path != path else None
         if (
             at_target is not None
             and at_target != edit.replaced
@@ -301,7 +371,7 @@ class Composition:
             settled = self._force(resolution)
             differs = settled is not None and settled != at_target
             if settled is not None and differs and not self._moves_away(layer, path):
-                resolution = self._merge(
+                resolution = merge_files(
                     ConflictType.RENAME_ADD, None, at_target, settled, self._side_at(path), side
                 )
         placed.append((path, resolution))
@@ -323,41 +393,9 @@ class Composition:
         if yours == base:
             return Taken(theirs)
         type_ = ConflictType.CONTENT if base is not None else ConflictType.ADD_ADD
-        return self._merge(
+        return merge_files(
             type_, base, theirs, yours, self._side_at(their_path), _side(edit, layer)
         )
-
-    def _merge(
-        self,
-        type_: ConflictType,
-        base: FileEntry | None,
-        theirs: FileEntry,
-        yours: FileEntry,
-        their_side: Side,
-        your_side: Side,
-    ) -> Resolution:
-        def clash(kind: ConflictType, shown: FileEntry) -> Clash:
-            return Clash(kind, base, theirs, yours, shown, their_side, your_side)
-
-        links = {entry.mode is Mode.SYMLINK for entry in (base, theirs, yours) if entry}
-        if links != {False}:
-            return clash(ConflictType.SYMLINK, yours)
-        mode = yours.mode
-        if base is not None and yours.mode is base.mode:
-            mode = theirs.mode
-        elif (
-            base is None
-            and theirs.mode is not yours.mode
-            and theirs.content_hash == yours.content_hash
-        ):
-            return clash(ConflictType.MODE, yours)
-        if base is not None:
-            if theirs.content_hash in (base.content_hash, yours.content_hash):
-                return Taken(FileEntry(yours.content_hash, mode, yours.size))
-            if yours.content_hash == base.content_hash:
-                return Taken(FileEntry(theirs.content_hash, mode, theirs.size))
-        yours = FileEntry(yours.content_hash, mode, yours.size)
-        return Merge(type_, base, theirs, yours, their_side, your_side)
 
     def _force(self, resolution: Resolution) -> FileEntry | None:
         if isinstance(resolution, Merge):
@@ -432,33 +470,6 @@ class Composition:
     def _moves_away(self, layer: Layer, path: RepoPath) -> bool:
         """Whether the layer moves what is below at a path elsewhere."""
         return any(edit.origin == path for edit in layer.edits.edits.values())
-
-
-def touched_paths(edits: OverlayEdits) -> frozenset[RepoPath]:
-    """All paths that an overlay's outcome depends on."""
-    paths: set[RepoPath] = set()
-    for edit in edits.edits.values():
-        paths.add(edit.path)
-        paths.add(edit.source)
-    return frozenset(paths)
-
-
-def interacts(edits: OverlayEdits, moved: frozenset[RepoPath]) -> bool:
-    """Tells whether changes below at ``moved`` can alter what an overlay's edits become."""
-    if edits.directory_moves:
-        return True
-    touched = touched_paths(edits)
-    if touched & moved:
-        return True
-    above_edits = {above for path in touched for above in parents(path)}
-    if above_edits & moved:
-        return True
-    if any(above in touched for path in moved for above in parents(path)):
-        return True
-    # A new file's directory may have been renamed away below.
-    return any(
-        edit.base is None and edit.result is not None for edit in edits.edits.values()
-    ) and any(above in above_edits for path in moved for above in parents(path) if above)
 
 
 def _side(edit: FileEdit, layer: Layer) -> Side:

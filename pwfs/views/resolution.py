@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from pwfs.model.entries import FileEntry
+from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import ChangeId, Seq
 from pwfs.model.paths import RepoPath, parents
 from pwfs.model.views import ConflictType
@@ -61,6 +61,38 @@ class Clash:
 
 
 Resolution = Taken | Merge | Clash
+
+
+def merge_files(
+    type_: ConflictType,
+    base: FileEntry | None,
+    theirs: FileEntry,
+    yours: FileEntry,
+    their_side: Side,
+    your_side: Side,
+) -> Resolution:
+    """Decides a file that both sides changed, as far as its content need not be read."""
+
+    def clash(kind: ConflictType, shown: FileEntry) -> Clash:
+        return Clash(kind, base, theirs, yours, shown, their_side, your_side)
+
+    links = {entry.mode is Mode.SYMLINK for entry in (base, theirs, yours) if entry}
+    if links != {False}:
+        return clash(ConflictType.SYMLINK, yours)
+    mode = yours.mode
+    if base is not None and yours.mode is base.mode:
+        mode = theirs.mode
+    elif (
+        base is None and theirs.mode is not yours.mode and theirs.content_hash == yours.content_hash
+    ):
+        return clash(ConflictType.MODE, yours)
+    if base is not None:
+        if theirs.content_hash in (base.content_hash, yours.content_hash):
+            return Taken(FileEntry(yours.content_hash, mode, yours.size))
+        if yours.content_hash == base.content_hash:
+            return Taken(FileEntry(theirs.content_hash, mode, theirs.size))
+    yours = FileEntry(yours.content_hash, mode, yours.size)
+    return Merge(type_, base, theirs, yours, their_side, your_side)
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,3 +312,46 @@ def test_folded_edits_of_what_is_final_are_let_go(repo: Repository) -> None:
         repo.destroy_workspace(workspace)
     assert not repo._drafts
     assert len(repo._versions) <= 5
+
+
+def test_two_edits_that_main_brings_to_one_path(repo: Repository) -> None:
+    """Main renames a file that a change edited onto a name that the change uses: both are shown."""
+    workspace, other = workspace_on(repo, "Edit"), workspace_on(repo, "Other")
+    write(repo, workspace, "src/b.py", "edited\n")
+    rename(repo, workspace, "src/app.py", "taken")
+    rename(repo, other, "src/b.py", "taken")
+    repo.land("other", agent="b")
+    texts = "".join(shown(repo, workspace).values())
+    assert "edited\n" in texts
+    assert "print(1)\n" in texts
+    assert repo.conflicts("edit")
+    repo.release_live(workspace)
+    assert "".join(shown(repo, workspace).values()) == texts
+
+
+@pytest.mark.parametrize("by_rename", [False, True])
+def test_new_file_under_the_old_name_of_an_edited_one(repo: Repository, by_rename: bool) -> None:
+    """An edit that followed main's rename stays there when its old name is used again."""
+    workspace, other = workspace_on(repo, "Edit"), workspace_on(repo, "Other")
+    write(repo, workspace, "README", LINES.replace("line 1\n", "mine\n"))
+    rename(repo, other, "README", "GUIDE")
+    repo.land("other", agent="b")
+    if by_rename:
+        rename(repo, workspace, "src/b.py", "README")
+    else:
+        write(repo, workspace, "README", "b\n")
+    assert shown(repo, workspace)["README"] == "b\n"
+    assert "mine\n" in shown(repo, workspace)["GUIDE"]
+    assert repo.conflicts("edit") == []
+
+
+def test_main_moves_a_file_onto_one_whose_origin_it_deleted(repo: Repository) -> None:
+    """Where a renamed file's origin is gone and its new name is main's now, both are shown."""
+    workspace, other = workspace_on(repo, "Edit"), workspace_on(repo, "Other")
+    rename(repo, workspace, "src/app.py", "taken")
+    delete(repo, other, "src/app.py")
+    rename(repo, other, "src/b.py", "taken")
+    repo.land("other", agent="b")
+    text = shown(repo, workspace)["taken"]
+    assert "print(1)\n" in text
+    assert "b\n" in text.splitlines(keepends=True)
