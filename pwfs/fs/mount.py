@@ -21,6 +21,7 @@ import trio
 
 from pwfs.fs import attach as attaching
 from pwfs.fs.capture import Capturer
+from pwfs.fs.guard import Guard
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.live import LiveSpace
 from pwfs.fs.nodes import NodeTable
@@ -117,7 +118,9 @@ class Mount:
         )
 
     def _open_moment(self, name: str) -> Space | None:
-        if not name.isdigit() or str(int(name)) != name or int(name) > self.repo.head_seq():
+        if not (name.isascii() and name.isdigit()) or str(int(name)) != name:
+            return None
+        if int(name) > self.repo.head_seq():
             return None
         return self._live_space(f"at-{name}")
 
@@ -252,6 +255,7 @@ class Mount:
         """
         await trio.to_thread.run_sync(self._prepare)
         fuse_fd = self._start_session()
+        guard = Guard(self.mountpoint)
         self._invalidator = self._operations.invalidator = Invalidator(fuse_fd)
         for collection in (self._top, self._at, self._views, self._workspaces):
             collection.invalidator = self._invalidator
@@ -280,6 +284,7 @@ class Mount:
             stop_moves()
             pyfuse3.close(unmount=False)
             self._invalidator.close()
+            guard.dismiss()
 
     def _prepare(self) -> None:
         if not os.path.exists("/dev/fuse"):

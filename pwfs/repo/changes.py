@@ -8,6 +8,7 @@ from pwfs.merge.lines import is_binary, unified_diff
 from pwfs.model.changes import Change, ChangeStatus, Version, check_transition
 from pwfs.model.entries import FileEntry
 from pwfs.model.errors import (
+    AlreadyQueued,
     Conflicted,
     DependencyCycle,
     InvalidArgument,
@@ -228,10 +229,13 @@ class Changes(Core):
 
         Raises:
             NotFound, ChangeIsFinal: there is no such open change.
+            AlreadyQueued: a version is being tested; what follows it is continued from that one.
             NothingToFreeze: main has everything that the change does.
             Conflicted: both sides changed the same lines; nothing was written.
         """
         change = self.open_change(change_id)
+        if change.status is ChangeStatus.TESTING:
+            raise AlreadyQueued(change_id=change.id)
         who = check_agent(agent)
         head, root = self.main()
         live = self.compose(head, root, self.stack(change))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pwfs.model.errors import AlreadyQueued
 from pwfs.model.events import EventType
 from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType
@@ -355,3 +356,21 @@ def test_main_moves_a_file_onto_one_whose_origin_it_deleted(repo: Repository) ->
     text = shown(repo, workspace)["taken"]
     assert "print(1)\n" in text
     assert "b\n" in text.splitlines(keepends=True)
+
+
+def test_rebase_waits_for_the_test(repo: Repository) -> None:
+    """A rebase would repeat what the tested version does, and its follow-up would do it twice."""
+    workspace = workspace_on(repo, "Edit")
+    write(repo, workspace, "src/b.py", "edited\n")
+    item = submit(repo, "edit")
+    rename(repo, workspace, "src/app.py", "src/b.py")
+    head = repo.head_seq()
+    with pytest.raises(AlreadyQueued):
+        repo.rebase("edit", agent="a")
+    assert repo.head_seq() == head
+    delete(repo, workspace, "src/b.py")
+    before = shown(repo, workspace)
+    land(repo, item)
+    check_unmoved(repo, workspace, before)
+    repo.rebase("edit-2", agent="a")
+    check_unmoved(repo, workspace, before)
