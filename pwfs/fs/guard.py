@@ -1,0 +1,87 @@
+"""Cuts the connection of a mount whose daemon was killed.
+
+A thread that tells the kernel of a name may wait in the kernel for a directory that a program holds,
+which waits for the daemon's answer. If the daemon is killed then, neither ends: the thread keeps the
+process, its locks and sockets, and nothing but aborting the connection helps. So a small process
+beside the daemon does that whenever the daemon dies.
+
+This file is that program too, run by its path; it needs the standard library only.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_MNT_FORCE = 1
+_UMOUNT_NOFOLLOW = 8
+_DISMISSED = b"."
+_ABORTS = Path("/sys/fs/fuse/connections")
+
+
+class Guard:
+    """The process beside the daemon. Make it in the main thread: that one's death is noticed."""
+
+    def __init__(self, mountpoint: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, os.fspath(mountpoint), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def dismiss(self) -> None:
+        """Ends it, the mount being in order."""
+        try:
+            self._process.communicate(_DISMISSED, timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+
+def main() -> None:
+    """Waits for the word, or for the daemon's death."""
+    mountpoint, daemon = sys.argv[1:]
+    libc = ctypes.CDLL(None, use_errno=True)
+    signals = {signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    # The pipe does not tell: the stuck thread keeps the daemon's descriptors. Its main thread's
+    # death is told by a signal; here it interrupts the reading.
+    signal.signal(signal.SIGTERM, lambda *_: _abort(libc, mountpoint))
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    is_dead = os.getppid() != int(daemon)
+    if is_dead or os.read(0, 1) != _DISMISSED:
+        _abort(libc, mountpoint)
+
+
+def _abort(libc: ctypes.CDLL, mountpoint: str) -> None:
+    """Fails all requests; the dead mount stays for the next daemon to clear."""
+    device = _device(mountpoint)
+    if device is not None:
+        try:
+            (_ABORTS / device.partition(":")[2] / "abort").write_text("1")
+        except OSError:
+            # No such filesystem here, as in most containers. The place is busy, and aborted.
+            libc.umount2(os.fsencode(mountpoint), _MNT_FORCE | _UMOUNT_NOFOLLOW)
+    os._exit(0)
+
+
+def _device(mountpoint: str) -> str | None:
+    """The device of our mount there; None if it is gone."""
+    escaped = mountpoint.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011")
+    found = None
+    for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).splitlines():
+        fields = line.split(" ")
+        if fields[4] == escaped and fields[fields.index("-") + 1].startswith("fuse"):
+            found = fields[2]
+    return found
+
+
+if __name__ == "__main__":
+    main()
