@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.crashes import crash
+from tests.system.crashes import crash, kill_under_co_workers
 from tests.system.people import System, system_in
 from tests.system.test_crashes import workers_in
 
@@ -27,4 +27,10 @@ def test_no_save_is_lost_in_many_crashes(
 ) -> None:
     """What `test_no_save_is_lost_when_the_daemon_is_killed` promises, for longer."""
     seed = int(request.config.getoption("hypothesis_seed"))
-    crash(system, workers_in(system, tmp_path, 6), times=CRASHES, seed=seed)
+    crash(system, workers_in(system, tmp_path, 4), times=CRASHES, seed=seed)
+
+
+@pytest.mark.soak
+def test_many_kills_leave_nobody_hanging(system: System) -> None:
+    """What `test_a_kill_leaves_nobody_hanging` promises, for longer."""
+    kill_under_co_workers(system, times=CRASHES)

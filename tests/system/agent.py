@@ -3,7 +3,7 @@
 ``python -m tests.system.agent WORKSPACE JOURNAL SEED [hold]``. A row ``["will", ACTION]`` is in the
 journal, synced, before each action and ``["did"]`` after it returned, so that whoever compares knows
 what must be there, and what was under way. With ``hold`` it keeps one file open and appends to it;
-then ``["wrote", BYTES]`` says how much of it ``write`` has taken.
+then ``["wrote", LINES]`` says how much of it ``write`` has taken.
 """
 
 import errno
@@ -16,12 +16,16 @@ from typing import IO
 
 GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENODEV)
 FILES_MAX = 25
-HELD_LINE = b"%011d\n"
 
 
 def content(tag: int, size: int) -> bytes:
     """The bytes that an action writes, told by two numbers."""
     return random.Random(tag).randbytes(size)
+
+
+def held(tag: int, lines: int) -> bytes:
+    """What the agent that keeps a file open has written after so many lines."""
+    return b"".join(b"%d line %d\n" % (tag, number) for number in range(lines))
 
 
 Action = tuple[str, str, str, int, int]
@@ -121,13 +125,14 @@ class Agent:
 
     def hold(self) -> None:
         """Keeps a file open and writes line after line, until the mount is gone."""
-        number = 0
+        tag, number = self.chance.randrange(1 << 30), 0
+        self.note(["holds", tag])
         file = (self.workspace / "held").open("wb", buffering=0)
         try:
             while True:
-                file.write(HELD_LINE % number)
+                file.write(b"%d line %d\n" % (tag, number))
                 number += 1
-                self.note(["wrote", number * len(HELD_LINE % 0)])
+                self.note(["wrote", number])
         except OSError as error:
             if error.errno not in GONE:
                 raise

@@ -13,7 +13,7 @@ LINES = "".join(f"line {number}\n" for number in range(40))
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """A small repository with its daemon; checked and stopped afterwards."""
-    files = {
+    files: dict[str, str | bytes] = {
         "README.md": "hello\n",
         "src/app.py": LINES,
         "src/lib/util.py": LINES,

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.system.agent import HELD_LINE, Action, content
+from tests.system.agent import Action, content, held
 from tests.system.people import System, Watcher, files_below, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,13 +135,12 @@ class Worker:
         self.files = shown
 
     def _compare_held(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
-        size = rows[-1][1] if rows else 0
-        held = shown["held"]
-        assert len(held) >= size
-        lines = b"".join(HELD_LINE % number for number in range(len(held) // 12 + 1))
-        assert lines.startswith(held)
+        (_, tag), *wrote = rows
+        lines = wrote[-1][1]
+        found = shown["held"]
+        assert found.startswith(held(tag, lines)) and held(tag, lines + 1).startswith(found)
         newest = ops[-1]
-        assert newest["content_hash"] == sha256(held).hexdigest()
+        assert newest["content_hash"] == sha256(found).hexdigest()
         assert newest["metadata"]["recovered"], newest
 
     def _compare_saves(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
@@ -188,7 +188,7 @@ def _crash(system: System, workers: list[Worker], times: int, seed: int) -> int:
             worker.start(seed * 1_000_000 + number * 100 + index)
         enough = chance.randrange(3, 40)
         until(
-            lambda enough=enough: all([worker.is_at_work(enough) for worker in workers]),
+            partial(all_at_work, workers, enough),
             "every agent is at work",
         )
         time.sleep(chance.random() * 0.05)
@@ -209,3 +209,64 @@ def _crash(system: System, workers: list[Worker], times: int, seed: int) -> int:
     assert [event["id"] for event in seen] == list(range(1, len(events) + 1))
     assert seen == events
     return actions
+
+
+BUSY = """
+import itertools, os, sys
+directory, name = sys.argv[1:]
+try:
+    for number in itertools.count():
+        path = f"{directory}/{name}-{number % 5}"
+        with open(path, "w") as file:
+            file.write(str(number))
+        os.rename(path, path + "r")
+except OSError:
+    pass
+"""
+
+
+def kill_under_co_workers(system: System, *, times: int) -> None:
+    """Kills the daemon while four programs write into one directory of one change."""
+    change = system.change("Together")
+    places = [system.workspace(change) / "src" for _ in range(2)]
+    for _ in range(times):
+        programs = [
+            subprocess.Popen([sys.executable, "-c", BUSY, place, f"{number}-{index}"])
+            for number in range(2)
+            for index, place in enumerate(places)
+        ]
+        try:
+            until(
+                lambda: len({path.name[:3] for path in places[0].glob("*r")}) == 4,
+                "all of them are at work",
+            )
+            pid = system.project.kill(signal.SIGKILL)
+            until(partial(is_gone, pid), "the daemon is gone", patience_s=10)
+            for program in programs:
+                program.wait(10)
+        finally:
+            if any(program.poll() is None for program in programs):
+                # Nothing else ends programs that wait for a daemon that is stuck.
+                subprocess.run(["umount", "-f", system.mount], capture_output=True, timeout=10)
+            for program in programs:
+                program.kill()
+                program.wait(10)
+        system.start()
+        assert files_below(places[0]) == files_below(places[1])
+        for path in places[0].glob("*r"):
+            path.unlink()
+
+
+def all_at_work(workers: list[Worker], rows: int) -> bool:
+    """Whether every agent has noted that many rows; none may have ended."""
+    return min([worker.is_at_work(rows) for worker in workers])
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no thread of a process runs or waits any more."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        states = [(path / "stat").read_text().rpartition(")")[2].split()[0] for path in threads]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return {*states} <= {"Z"}

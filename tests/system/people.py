@@ -81,9 +81,7 @@ class System:
         rows: list[Any] = []
         query["limit"] = 1000
         while True:
-            page = self.request(
-                "GET", path, params=query, headers={"Accept": "application/json"}
-            )
+            page = self.request("GET", path, params=query, headers={"Accept": "application/json"})
             rows += page[path.rsplit("/", 1)[-1]]
             if page["next"] is None:
                 return rows
@@ -119,7 +117,9 @@ class System:
 
     def tree(self, view: str) -> dict[str, str]:
         """A view's files by the API: the content's hash by path."""
-        return {row["path"]: row["content_hash"] for row in self.get(f"views/{view}/tree")["entries"]}
+        return {
+            row["path"]: row["content_hash"] for row in self.get(f"views/{view}/tree")["entries"]
+        }
 
     def ops(self, change: str) -> list[dict[str, Any]]:
         """A change's operations, oldest first."""

@@ -1,3 +1,5 @@
+# What the system call answers is what is tested.
+# ruff: noqa: PTH208
 """A program that reads the same files again and again while main moves.
 
 ``python -m tests.system.reader OUT FILES DIRECTORY...`` reads until OUT's directory has a file

@@ -116,7 +116,9 @@ def composed(landings: list[dict[str, Any]]) -> dict[str, str]:
         kind, number = landing["change_id"].split("-")
         agent = int(number)
         if kind == "around":
-            files = edited(files, [("f3.txt", f"file 3 line {agent * 6 + 3}\n", f"around {agent}\n")])
+            files = edited(
+                files, [("f3.txt", f"file 3 line {agent * 6 + 3}\n", f"around {agent}\n")]
+            )
         else:
             edits = [edit for edit in edits_of(agent) if edit[2] != "BROKEN\n"]
             if "quarrels" in files["f0.txt"]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.crashes import Worker, crash
+from tests.system.crashes import Worker, crash, kill_under_co_workers
 from tests.system.people import System
 
 
@@ -36,3 +36,12 @@ def test_no_save_is_lost_when_the_daemon_is_killed(
     seed = int(request.config.getoption("hypothesis_seed"))
     actions = crash(system, workers_in(system, tmp_path, 4), times=3, seed=seed)
     assert actions >= 15
+
+
+def test_a_kill_leaves_nobody_hanging(system: System) -> None:
+    """Whatever the daemon was telling the kernel, programs get an error and the daemon is gone.
+
+    Co-workers make and rename files in one directory that both show, so that the daemon is always
+    about to tell one of what the other did.
+    """
+    kill_under_co_workers(system, times=3)

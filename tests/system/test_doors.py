@@ -1,3 +1,5 @@
+# What the system call answers is what is tested.
+# ruff: noqa: PTH208
 """Promise 7 across the doors: what returned in one of them is there in every other."""
 
 import os

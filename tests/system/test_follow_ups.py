@@ -2,6 +2,7 @@
 
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,11 @@ def test_a_workspace_without_more_is_read_only_until_it_is_switched(system: Syst
     assert (system.main / "new.txt").read_text() == "new"
 
 
+def has_saved(saved: list[str], number: int) -> bool:
+    """Whether there are more saves than that."""
+    return len(saved) > number
+
+
 def test_a_writer_who_never_stops_loses_nothing(system: System) -> None:
     """Saves go on during ten landings of whatever was frozen: every one is in main in the end."""
     change = system.change("Stream")
@@ -117,7 +123,7 @@ def test_a_writer_who_never_stops_loses_nothing(system: System) -> None:
     try:
         for _ in range(10):
             known = len(saved)
-            until(lambda known=known: len(saved) > known + 5, "a few saves")
+            until(partial(has_saved, saved, known + 5), "a few saves")
             current = system.get(f"workspaces/{ws.name}")["change_id"]
             system.land(current)
             if system.get(f"workspaces/{ws.name}")["read_only"]:
@@ -134,5 +140,7 @@ def test_a_writer_who_never_stops_loses_nothing(system: System) -> None:
     for number, text in newest.items():
         assert (system.main / f"f{number}.txt").read_text() == text
     assert {error.errno for error in refused} <= {30}
-    logged = [op["content_hash"] for op in system.pages("ops") if op["metadata"].get("moved_from") is None]
+    logged = [
+        op["content_hash"] for op in system.pages("ops") if op["metadata"].get("moved_from") is None
+    ]
     assert len(logged) >= len(saved)
