@@ -5,7 +5,7 @@ a file that the version has made is now based on what landed, and a name that th
 is free in main.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pwfs.model.entries import FileEntry
@@ -37,21 +37,24 @@ def base_after_landing(
 class Continuation:
     """Repeats a change's later operations, one after the other, for the change that follows it.
 
-    ``before`` are the change's edits at the version; each operation is applied to them. ``landed``
-    are the same edits if the version is in main at ``seq``, else none. ``own`` are the following
-    change's, to which each operation is applied before the next is asked for.
+    ``version`` are the operations of the version on which the later ones are. ``landed`` are its
+    edits if it is in main at ``seq``, else none. ``own`` are the following change's, to which each
+    operation is applied before the next is asked for.
     """
 
     def __init__(
         self,
-        before: OverlayEdits,
+        version: Sequence[Op],
         landed: Mapping[RepoPath, FileEdit],
         own: OverlayEdits,
         seq: Seq,
         merged: Merged,
     ) -> None:
-        self._before = before
-        self._moved_directories = frozenset(before.directory_moves) if landed else frozenset()
+        self._before = OverlayEdits(version)
+        # Moved for a moment is enough: main's renames tell of it, too.
+        self._moved_directories = frozenset(
+            op.new.directory_rename[0] for op in version if landed and op.new.directory_rename
+        )
         self._landed = landed
         self._own = own
         self._seq = seq

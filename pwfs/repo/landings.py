@@ -15,7 +15,7 @@ from pwfs.repo.changes import check_agent
 from pwfs.repo.following import Continuation, base_after_landing
 from pwfs.repo.viewing import Viewing
 from pwfs.views.compose import Layer
-from pwfs.views.overlay import FileEdit, OverlayEdits
+from pwfs.views.overlay import FileEdit
 from pwfs.views.resolution import Merge, Side
 from pwfs.views.trees import diff_trees
 
@@ -155,7 +155,7 @@ class Landings(Viewing):
         following = self.change(following.id)
         landed = self._landed_edits(change, version)
         frozen = change.version(version)
-        before = OverlayEdits(self.log.ops_numbered(frozen.operations) if frozen else ())
+        before = self.log.ops_numbered(frozen.operations) if frozen else []
         own, seq = self.edits(following), self.main()[0]
         continuation = Continuation(before, landed, own, seq, self._merged)
         for op in self.log.draft_ops(change.id, version):

@@ -100,6 +100,13 @@ class OverlayEdits:
     def _rename(self, op: Op) -> frozenset[RepoPath]:
         old = op.new.old_path
         assert old is not None
+        if op.new.directory_rename is not None:
+            source, target = op.new.directory_rename
+            self.directory_moves = {
+                a: b for a, b in self.directory_moves.items() if a != target and b != source
+            }
+            if source != target:
+                self.directory_moves[source] = target
         before = self.edits.pop(old, None)
         touched = {old, op.path}
         if op.new.base is None:
@@ -143,13 +150,6 @@ class OverlayEdits:
             # A new file, put in the place of what stood below at the target.
             moved = replace(moved, base=op.new.replaced, replaced=None)
         self.edits[op.path] = moved
-        if op.new.directory_rename is not None:
-            source, target = op.new.directory_rename
-            self.directory_moves = {
-                a: b for a, b in self.directory_moves.items() if a != target and b != source
-            }
-            if source != target:
-                self.directory_moves[source] = target
         return frozenset(touched)
 
 

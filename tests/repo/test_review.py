@@ -144,22 +144,34 @@ def test_follow_up_of_a_name_used_and_left_again(repo: Repository) -> None:
     assert repo.live(workspace).get(RepoPath("src/app.py")) is None
 
 
-def test_follow_up_of_a_file_in_a_directory_left(repo: Repository) -> None:
+def rename_directory(repo: Repository, workspace: str, old: str, new: str) -> None:
+    """Renames a directory as the mount does."""
+    names = (RepoPath(old), RepoPath(new))
+    files = list(repo.live(workspace).files(names[0]))
+    repo.record(
+        workspace,
+        [
+            Edit(
+                OpType.RENAME,
+                RepoPath(new + path[len(old) :]),
+                file,
+                old_path=path,
+                directory_rename=names,
+            )
+            for path, file in files
+        ],
+    )
+
+
+@pytest.mark.parametrize("and_back", [False, True])
+def test_follow_up_of_a_file_in_a_directory_left(repo: Repository, and_back: bool) -> None:
     """A file made anew in a directory that the version renamed stays where it was made."""
     workspace = workspace_on(repo, "Edit")
-    moves = [
-        Edit(
-            OpType.RENAME,
-            RepoPath(f"lib/{name}"),
-            repo.live(workspace).file(RepoPath(f"src/{name}")),
-            old_path=RepoPath(f"src/{name}"),
-            directory_rename=(RepoPath("src"), RepoPath("lib")),
-        )
-        for name in ("app.py", "b.py")
-    ]
-    repo.record(workspace, moves)
+    rename_directory(repo, workspace, "src", "lib")
+    if and_back:
+        rename_directory(repo, workspace, "lib", "src")
     item = submit(repo, "edit")
-    write(repo, workspace, "src/new.py", "new\n")
+    write(repo, workspace, "lib/new.py" if and_back else "src/new.py", "new\n")
     before = shown(repo, workspace)
     land(repo, item)
     check_unmoved(repo, workspace, before)
