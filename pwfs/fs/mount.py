@@ -22,7 +22,6 @@ import trio
 from pwfs.fs import attach as attaching
 from pwfs.fs.capture import Capturer
 from pwfs.fs.guard import Guard
-from pwfs.fs.guard import Guard
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.live import LiveSpace
 from pwfs.fs.nodes import NodeTable
@@ -257,7 +256,6 @@ class Mount:
         await trio.to_thread.run_sync(self._prepare)
         fuse_fd = self._start_session()
         guard = Guard(self.mountpoint)
-        guard = Guard(self.mountpoint)
         self._invalidator = self._operations.invalidator = Invalidator(fuse_fd)
         for collection in (self._top, self._at, self._views, self._workspaces):
             collection.invalidator = self._invalidator
@@ -286,7 +284,6 @@ class Mount:
             stop_moves()
             pyfuse3.close(unmount=False)
             self._invalidator.close()
-            guard.dismiss()
             guard.dismiss()
 
     def _prepare(self) -> None:
