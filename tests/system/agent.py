@@ -39,6 +39,7 @@ class Agent:
         self.workspace = workspace
         self.journal = journal
         self.chance = random.Random(seed)
+        self.device = workspace.stat().st_dev
         self.files = sorted(
             str(path.relative_to(workspace))
             for path in workspace.rglob("*")
@@ -118,10 +119,22 @@ class Agent:
             try:
                 self.act(action)
             except OSError as error:
-                if error.errno in GONE:
+                if self.is_gone(error):
                     return
                 raise
             self.note(["did"])
+
+    def is_gone(self, error: OSError) -> bool:
+        """Whether an error means that the mount has died.
+
+        Once a dead mount is cleared away its place is empty, until the next one is there.
+        """
+        if error.errno != errno.ENOENT:
+            return error.errno in GONE
+        try:
+            return self.workspace.stat().st_dev != self.device
+        except OSError:
+            return True
 
     def hold(self) -> None:
         """Keeps a file open and writes line after line, until the mount is gone."""
@@ -134,12 +147,12 @@ class Agent:
                 number += 1
                 self.note(["wrote", number])
         except OSError as error:
-            if error.errno not in GONE:
+            if not self.is_gone(error):
                 raise
         try:
             file.close()
         except OSError as error:
-            if error.errno not in GONE:
+            if not self.is_gone(error):
                 raise
 
 
