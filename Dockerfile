@@ -23,14 +23,18 @@ COPY . .
 RUN /opt/patchwork/bin/pip install .
 
 FROM debian:bookworm-slim
+# A checkout that is mounted on /repo mostly belongs to another user than root.
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         ca-certificates fuse3 git python3 \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && git config --system --add safe.directory /repo
 COPY --from=build /opt/patchwork /opt/patchwork
 COPY docker/entrypoint.sh /usr/local/bin/patchwork-entrypoint
 ENV PATH=/opt/patchwork/bin:$PATH PYTHONUNBUFFERED=1
 VOLUME /repo
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s --start-period=15s CMD ["patchwork", "-C", "/repo", "status"]
+# `status` starts a daemon where none runs, which must not happen while `init` still imports /repo.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10m \
+    CMD test -e /repo/.patchwork/daemon.json && patchwork -C /repo status
 ENTRYPOINT ["patchwork-entrypoint"]
