@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pwfs.model.errors import InvalidArgument
+from pwfs.model.paths import parse_path
 from pwfs_cli.locate import find_root
 from pwfs_cli.session import session
 
@@ -24,10 +26,21 @@ def client() -> "Client":
 
 
 def part(text: str) -> str:
-    """Writes a name as one part of a path."""
-    return quote(text, safe="")
+    """Writes a name as one part of a path.
+
+    Raises:
+        InvalidArgument: it is not UTF-8.
+    """
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise InvalidArgument(name="argument", reason=f"{text!r} is not UTF-8") from None
 
 
 def file_path(text: str) -> str:
-    """Writes a file's path, its slashes kept."""
-    return quote(text, safe="/")
+    """Writes a file's path, its slashes kept.
+
+    Raises:
+        InvalidPath: no file can have it.
+    """
+    return quote(parse_path(text), safe="/")

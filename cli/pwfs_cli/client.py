@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from pwfs.model.errors import DaemonUnreachable
+from pwfs.model.errors import DaemonUnreachable, InvalidArgument
 from pwfs_cli.failures import ApiProblem
 from pwfs_cli.starting import connect_or_start
 
@@ -36,16 +36,21 @@ class Client:
         Raises:
             ApiProblem: the daemon refused.
             DaemonUnreachable: it went away meanwhile.
+            InvalidArgument: something of the request is not UTF-8.
         """
         wanted = {k: _text(v) for k, v in query.items() if v is not None and v is not False}
-        target = f"/api/{path}" + (f"?{urlencode(wanted)}" if wanted else "")
+        try:
+            target = f"/api/{path}" + (f"?{urlencode(wanted)}" if wanted else "")
+            content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InvalidArgument(name="argument", reason="it is not UTF-8") from None
         connection = _Connection(connect_or_start(self.root))
         try:
             try:
                 connection.request(
                     method,
                     target,
-                    body=None if body is None else json.dumps(body).encode(),
+                    body=content,
                     headers={"Content-Type": "application/json", "Connection": "close"},
                 )
             except BrokenPipeError:

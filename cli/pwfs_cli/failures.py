@@ -29,7 +29,9 @@ def report(error: PatchworkError | ApiProblem) -> ExitCode:
     if session().is_json:
         import json
 
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        # What the caller named may not be UTF-8; the document is.
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        print(text.encode(errors="replace").decode())
     else:
         sys.stderr.write(f"error: {document.get('detail')}\n")
         if document.get("hint"):

@@ -1,6 +1,7 @@
 """Prints answers: plain lines and tables for people, JSON for programs."""
 
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def note(line: str) -> None:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:
     """Formats a table: in columns on a terminal, else with single spaces, as `cut` likes it."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    cells = [list(header), *([_cell(cell) for cell in row] for row in rows)]
     if not sys.stdout.isatty():
         return [" ".join(row) for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -45,6 +46,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[s
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
+
+
+def _cell(value: object) -> str:
+    """Writes a value on one line: what a title or a name has of control characters is shown."""
+    text = str(value)
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    is_control = unicodedata.category(character) == "Cc"
+    return ascii(character)[1:-1] if is_control else character
 
 
 def count(number: int, noun: str) -> str:

@@ -1,5 +1,6 @@
 """What users get wrong: the message, the exit status, and that nothing changed."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,6 +218,61 @@ def test_a_wrong_policy_or_overlay_is_refused(unchanged: Project) -> None:
 def test_a_repository_is_not_initialized_twice(unchanged: Project) -> None:
     """What is there is named and left alone."""
     refused(unchanged, "init", status=ExitCode.CONFLICT, message="repository already")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("log", "--path", "\udcff"), "it is not UTF-8"),
+        (("cat", "main", "\udcff"), "it is not UTF-8"),
+        (("change", "show", "\udcff"), "is not UTF-8"),
+        (("change", "create", "A \udcff"), "it is not UTF-8"),
+        (("cat", "main", ""), "it is empty"),
+        (("cat", "main", "/a.txt"), "it is absolute"),
+    ],
+)
+def test_what_cannot_be_a_name_is_refused(
+    unchanged: Project, arguments: tuple[str, ...], message: str
+) -> None:
+    """Bytes that are not UTF-8, nothing, and an absolute path."""
+    refused(unchanged, *arguments, status=ExitCode.INVALID, message=message)
+
+
+def test_init_says_where_it_cannot(unchanged: Project, tmp_path: Path) -> None:
+    """In a workspace, where no directory can be made, in a bare repository, and nowhere."""
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "bare")], check=True)
+    places = {
+        "ws": "Operation not permitted",
+        "/proc/none": "No such file or directory",
+        str(tmp_path / "bare"): "bare repository",
+        "": "it is empty",
+    }
+    for place, message in places.items():
+        refused(unchanged, "init", place, status=ExitCode.INVALID, message=message)
+    assert not (tmp_path / "bare/.patchwork").exists()
+
+
+def test_init_says_what_main_lacks_and_what_is_around(unchanged: Project) -> None:
+    """Uncommitted edits are not taken over; a repository in another one is its own."""
+    inner = unchanged.directory / "inner"
+    inner.mkdir()
+    (inner / "a.txt").write_text("committed\n")
+    for command in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "One"],
+    ):
+        subprocess.run(["git", *command], cwd=inner, check=True)
+    (inner / "a.txt").write_text("edited\n")
+    told = unchanged.patchwork("init", "inner").stderr
+    assert "Uncommitted changes of the checkout are not in main." in told
+    assert f"inside the repository {unchanged.directory} " in told
+
+
+def test_control_characters_do_not_break_a_table(started: Project) -> None:
+    """A title with a line break stays on its line."""
+    started.patchwork("change", "create", "Two\nlines \x1b[31m")
+    assert "Two\\nlines \\x1b[31m" in started.patchwork("change", "list").stdout
 
 
 def test_a_misspelt_command_or_option_is_usage(unchanged: Project) -> None:
