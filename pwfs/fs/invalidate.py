@@ -21,9 +21,9 @@ _INC_EPOCH = struct.pack("IiQ", 16, 8, 0)
 """FUSE_NOTIFY_INC_EPOCH: every cached name is looked up again when it is next used."""
 NAMES_MAX = 20_000
 
-_Item = tuple[int, bytes | None]
+_Item = tuple[int, bytes | None, int]
 # libfuse says ENOSYS until the kernel has introduced itself: it remembers nothing by then.
-_QUIET = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENOSYS})
+_QUIET = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EBUSY, errno.ENOSYS})
 _CLOSED = frozenset({errno.ENODEV, errno.ENOTCONN, errno.EBADF, errno.ECONNABORTED})
 
 
@@ -43,17 +43,20 @@ class Invalidator:
         self._thread = threading.Thread(target=self._run, name="fuse-invalidate", daemon=True)
         self._thread.start()
 
-    def entry(self, directory_ino: int, name: str) -> None:
-        """Queues a name that leads elsewhere now (or nowhere, or somewhere at last)."""
+    def entry(self, directory_ino: int, name: str, *, deleted_ino: int = 0) -> None:
+        """Queues a name that leads elsewhere now (or nowhere, or somewhere at last).
+
+        ``deleted_ino`` is what it led to, if that has no name any more: who watches it is told.
+        """
         self.queued_names += 1
         if len(self._queued) >= NAMES_MAX and self._epochs:
             self.bump()
             return
-        self._put((directory_ino, name.encode()))
+        self._put((directory_ino, name.encode(), deleted_ino))
 
     def attributes(self, ino: int) -> None:
         """Queues an inode whose attributes changed."""
-        self._put((ino, None))
+        self._put((ino, None, 0))
 
     def _put(self, item: _Item) -> None:
         with self._condition:
@@ -114,12 +117,12 @@ class Invalidator:
                 self._send(item)
 
     def _send(self, item: _Item) -> None:
-        ino, name = item
+        ino, name, deleted_ino = item
         try:
             if name is None:
                 pyfuse3.invalidate_inode(ino, attr_only=True)
             else:
-                pyfuse3.invalidate_entry(ino, name)
+                pyfuse3.invalidate_entry(ino, name, deleted_ino)
         except OSError as error:
             if error.errno in _CLOSED:
                 self._closing = True

@@ -14,7 +14,8 @@ from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.spaces import Space
 from pwfs.model.entries import FileEntry, Mode
-from pwfs.model.paths import RepoPath
+from pwfs.model.paths import RepoPath, split
+from pwfs.repo.core import Movement
 from pwfs.repo.live import LiveView
 from pwfs.store.protocols import BlobStore
 from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
@@ -219,10 +220,46 @@ class LiveSpace(Space):
 
     # Following the view
 
-    def moved(self, paths: frozenset[RepoPath]) -> None:
+    def moved(self, movement: Movement) -> None:
         """Follows the view where it shows something else now. The state is new already."""
-        for path in paths:
+        for path in movement.paths:
             self.reconcile(path)
+        self.announce(movement, frozenset())
+
+    def announce(self, movement: Movement, own: frozenset[RepoPath]) -> None:
+        """Has watchers told of the names that changed, but for those that programs changed here."""
+        if self.announcer is None:
+            return
+        for path, before in movement.before.items():
+            now = self.view_get(path)
+            is_directory = before is DIRECTORY and now is DIRECTORY
+            if is_directory or path in own or (before is None and now is None):
+                continue
+            if path not in movement.paths and DIRECTORY not in (before, now):
+                # Only merged meanwhile: it shows what it did.
+                continue
+            above, name = split(path)
+            directory = self.known(above)
+            if directory is not None and (directory.lookups or directory is self.root):
+                self.announcer.changed(directory, name, self.kind_before(path, before))
+
+    def kind_before(self, path: RepoPath, found: Found | None) -> Kind | None:
+        """What stood at a path where the view had ``found``."""
+        if found is None:
+            return None
+        if found is DIRECTORY:
+            return Kind.DIRECTORY
+        is_link = isinstance(found, FileEntry) and found.mode is Mode.SYMLINK
+        return Kind.LINK if is_link else Kind.FILE
+
+    def known(self, path: RepoPath) -> Node | None:
+        """The node at a path, if it is known."""
+        node: Node | None = self.root
+        for name in path.split("/") if path else ():
+            if node is None or node.children is None:
+                return None
+            node = node.children.get(name)
+        return node
 
     def reconcile(self, path: RepoPath) -> None:
         """Brings the known nodes along a path in line with the view."""
@@ -246,6 +283,7 @@ class LiveSpace(Space):
     def _name_moved(self, directory: Node, name: str) -> None:
         assert directory.children is not None
         known = directory.children.get(name)
+        deleted_ino = 0
         if known is not None:
             if self.is_current(known, directory, name):
                 if self.invalidator is not None and known.lookups:
@@ -254,10 +292,11 @@ class LiveSpace(Space):
             if _is_unlogged(known) or (known.is_directory and _holds_unlogged(known)):
                 return
             self.supersede(known, directory, name)
+            deleted_ino = 0 if known.link_count else known.ino
         directory.subdirectories = None
         self.touch(directory)
         if self.invalidator is not None and (directory.lookups or directory is self.root):
-            self.invalidator.entry(directory.ino, name)
+            self.invalidator.entry(directory.ino, name, deleted_ino=deleted_ino)
             self.invalidator.attributes(directory.ino)
 
     def is_current(self, node: Node, directory: Node, name: str) -> bool:

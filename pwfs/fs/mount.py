@@ -28,6 +28,7 @@ from pwfs.fs.nodes import NodeTable
 from pwfs.fs.operations import MountOperations
 from pwfs.fs.spaces import Collection, Space
 from pwfs.fs.throwaway import ThrowawaySpace
+from pwfs.fs.watching import Announcer
 from pwfs.fs.workspace import WorkspaceSpace
 from pwfs.model.errors import MountUnavailable, NotFound, PatchworkError
 from pwfs.model.events import EventType
@@ -74,6 +75,7 @@ class Mount:
         self._discarded = trio.Event()
         self._operations = MountOperations(self._table, os.fspath(repo.state_dir))
         self._invalidator: Invalidator | None = None
+        self._announcer: Announcer | None = None
         self._followed_event = repo.log.last_event_id()
         self._at = Collection(
             "at", self._table, list_names=self._moments, open_space=self._open_moment
@@ -99,7 +101,9 @@ class Mount:
             "top",
             self._table,
             list_names=lambda: ["main", *tops],
-            open_space=lambda name: self._live_space("main") if name == "main" else tops.get(name),
+            open_space=lambda name: (
+                self._live_space("main", "main") if name == "main" else tops.get(name)
+            ),
         )
         self._table.add_root(self._top.root, pyfuse3.ROOT_INODE)
 
@@ -108,26 +112,27 @@ class Mount:
     def _moments(self) -> Iterable[str]:
         return [str(landing.seq) for landing in self.repo.log.landings()]
 
-    def _with_invalidator(self, space: Space) -> Space:
+    def _placed(self, space: Space, place: str) -> Space:
+        space.place = place
         space.invalidator = self._invalidator
+        space.announcer = self._announcer
         return space
 
-    def _live_space(self, id_: str) -> Space:
-        return self._with_invalidator(
-            LiveSpace(id_, self._table, self.repo.live(id_), self.repo.blobs)
-        )
+    def _live_space(self, id_: str, place: str) -> Space:
+        space = LiveSpace(id_, self._table, self.repo.live(id_), self.repo.blobs)
+        return self._placed(space, place)
 
     def _open_moment(self, name: str) -> Space | None:
         if not (name.isascii() and name.isdigit()) or str(int(name)) != name:
             return None
         if int(name) > self.repo.head_seq():
             return None
-        return self._live_space(f"at-{name}")
+        return self._live_space(f"at-{name}", f"at/{name}")
 
     def _open_view(self, name: str) -> Space | None:
         if name not in {view.id for view in self.repo.views()}:
             return None
-        return self._live_space(name)
+        return self._live_space(name, f"views/{name}")
 
     def _open_workspace(self, name: str) -> Space | None:
         try:
@@ -137,7 +142,7 @@ class Mount:
         kind = WorkspaceSpace if workspace.test_root is None else ThrowawaySpace
         space = kind(self.repo, workspace, self._table)
         space.on_dirty = self._capturer.add
-        return self._with_invalidator(space)
+        return self._placed(space, f"ws/{name}")
 
     def _workspace_space(self, id_: str) -> WorkspaceSpace | None:
         node = self._workspaces.child(self._workspaces.root, id_)
@@ -150,7 +155,7 @@ class Mount:
         for collection in (self._top, self._views, self._workspaces):
             space = collection.spaces.get(movement.live.id)
             if isinstance(space, LiveSpace) and space.live is movement.live:
-                space.moved(movement.paths)
+                space.moved(movement)
 
     def _follow_events(self) -> None:
         while True:
@@ -259,6 +264,8 @@ class Mount:
         self._invalidator = self._operations.invalidator = Invalidator(fuse_fd)
         for collection in (self._top, self._at, self._views, self._workspaces):
             collection.invalidator = self._invalidator
+        announcer = Announcer(self.mountpoint, self._top.root, self._invalidator)
+        self._announcer = self._operations.announcer = announcer
         stop_moves = self.repo.on_moved(self._moved)
         stop_events = self.repo.subscribe(self._follow_events)
         self.repo.barriers.append(self._barrier)
@@ -269,6 +276,7 @@ class Mount:
                 try:
                     self._recover()
                     nursery.start_soon(self._capturer.run)
+                    nursery.start_soon(announcer.run)
                     nursery.start_soon(self._remove_discarded)
                     nursery.start_soon(self._save_rows)
                     await self._attach_all()

@@ -28,6 +28,7 @@ from pwfs.fs.content import Handle
 from pwfs.fs.errors import errno_of, refusal
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.nodes import Kind, Node, NodeTable
+from pwfs.fs.watching import Announcer, Verb
 from pwfs.model.errors import PatchworkError
 from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RESERVED_NAME
 
@@ -83,6 +84,7 @@ class MountOperations(pyfuse3.Operations):
         self._directories: dict[int, _DirectoryHandle] = {}
         self._next_handle = 1
         self.invalidator: Invalidator | None = None
+        self.announcer: Announcer | None = None
 
     def stacktrace(self) -> None:
         """Off: it would let any program print the daemon's stacks."""
@@ -118,8 +120,46 @@ class MountOperations(pyfuse3.Operations):
             text = name.decode()
         except UnicodeDecodeError:
             raise refusal(errno.ENOENT) from None
+        if self._is_announcer(ctx):
+            assert self.announcer is not None
+            answer = self.announcer.looked_up(directory, text)
+            if answer is not None:
+                return answer
         node = None if text == RESERVED_NAME else directory.space.child(directory, text)
         return negative() if node is None else self._looked_up(node)
+
+    def _is_announcer(self, ctx: RequestContext) -> bool:
+        """Whether this asks the process that tells watchers of changes made elsewhere."""
+        return self.announcer is not None and ctx.pid == self.announcer.pid
+
+    def _announced(
+        self, verb: Verb, directory: Node, name: str, ctx: RequestContext
+    ) -> Node | None:
+        """What a name leads to, if this request is to tell of it and nothing is to be done.
+
+        Raises:
+            FUSEError: the process asks for anything else than it was told to.
+        """
+        if not self._is_announcer(ctx):
+            return None
+        assert self.announcer is not None
+        if not self.announcer.expects(verb, directory, name):
+            raise refusal(errno.EPERM)
+        node = directory.space.child(directory, name)
+        if node is None:
+            raise refusal(errno.ENOENT)
+        return node
+
+    def _is_announced_removal(
+        self, verb: Verb, directory: Node, name: str, ctx: RequestContext
+    ) -> bool:
+        """Whether this request is to tell of a name that is gone, or leads elsewhere now."""
+        if not self._is_announcer(ctx):
+            return False
+        assert self.announcer is not None
+        if not self.announcer.expects(verb, directory, name):
+            raise refusal(errno.EPERM)
+        return True
 
     def _parent(self, directory: Node) -> Node:
         if directory.parent is not None:
@@ -145,6 +185,8 @@ class MountOperations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> EntryAttributes:
         node = self._table.get(inode)
+        if self._is_announcer(ctx):
+            return node.space.attributes(node)
         handle = self._handles.get(fh) if fh is not None else None
         before = self._queued()
         await node.space.setattr(node, attr, fields, handle, ctx)
@@ -178,6 +220,9 @@ class MountOperations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         directory = self._table.get(parent_inode)
+        told = self._announced(Verb.MAKE_FILE, directory, self._name(name), ctx)
+        if told is not None:
+            return self._looked_up(told)
         before = self._queued()
         node = await directory.space.mknod(directory, self._name(name), mode, rdev, ctx)
         self._told_by_epoch(before)
@@ -188,6 +233,9 @@ class MountOperations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
         directory = self._table.get(parent_inode)
+        told = self._announced(Verb.MAKE_DIRECTORY, directory, self._name(name), ctx)
+        if told is not None:
+            return self._looked_up(told)
         node = await directory.space.mkdir(directory, self._name(name), mode, ctx)
         return self._looked_up(node)
 
@@ -196,6 +244,9 @@ class MountOperations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         directory = self._table.get(parent_inode)
+        told = self._announced(Verb.MAKE_LINK, directory, self._name(name), ctx)
+        if told is not None:
+            return self._looked_up(told)
         before = self._queued()
         node = await directory.space.symlink(directory, self._name(name), target, ctx)
         self._told_by_epoch(before)
@@ -217,6 +268,8 @@ class MountOperations(pyfuse3.Operations):
     @_answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         directory = self._table.get(parent_inode)
+        if self._is_announced_removal(Verb.REMOVE, directory, self._name(name), ctx):
+            return
         before = self._queued()
         await directory.space.unlink(directory, self._name(name), ctx)
         self._told_by_epoch(before)
@@ -224,6 +277,8 @@ class MountOperations(pyfuse3.Operations):
     @_answering
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         directory = self._table.get(parent_inode)
+        if self._is_announced_removal(Verb.REMOVE_DIRECTORY, directory, self._name(name), ctx):
+            return
         await directory.space.rmdir(directory, self._name(name), ctx)
 
     @_answering
@@ -276,6 +331,11 @@ class MountOperations(pyfuse3.Operations):
         node = self._table.get(inode)
         if node.kind is Kind.DIRECTORY:
             raise refusal(errno.EISDIR)
+        if self._is_announcer(ctx):
+            assert self.announcer is not None
+            if not self.announcer.expects_touch(node):
+                raise refusal(errno.EPERM)
+            return self._opened(node, os.O_RDONLY, ctx)
         node.handles += 1
         try:
             await node.space.open(node, flags, ctx)
@@ -296,6 +356,8 @@ class MountOperations(pyfuse3.Operations):
     @_answering
     async def flush(self, fh: int) -> None:
         handle = self._handles[fh]
+        if self.announcer is not None and handle.pid == self.announcer.pid:
+            return
         before = self._queued()
         await handle.node.space.flush(handle)
         await self._settled(before)

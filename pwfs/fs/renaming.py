@@ -372,7 +372,7 @@ class Renaming(Naming):
             return
         self.record(edits)
         for file, entry in found:
-            known = self._known(file)
+            known = self.known(file)
             status = os.lstat(self.scratch.place(file))
             attrs = Attrs(
                 mode=None if entry.mode is Mode.SYMLINK else stat.S_IMODE(status.st_mode),
@@ -399,11 +399,3 @@ class Renaming(Naming):
                 else:
                     files.append((below, status))
         return files
-
-    def _known(self, path: RepoPath) -> Node | None:
-        node: Node | None = self.root
-        for name in path.split("/"):
-            if node is None or node.children is None:
-                return None
-            node = node.children.get(name)
-        return node

@@ -26,9 +26,10 @@ from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import hash_blob
 from pwfs.model.ignoring import IgnoreRules
 from pwfs.model.ops import Op
-from pwfs.model.paths import RepoPath, check_name
+from pwfs.model.paths import RepoPath, check_name, parents, split
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
+from pwfs.repo.core import Movement
 from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
 
@@ -327,14 +328,28 @@ class Resolving(LiveSpace):
         finally:
             self.recording = frozenset()
 
-    def moved(self, paths: frozenset[RepoPath]) -> None:
-        for path in paths - self.recording:
+    def moved(self, movement: Movement) -> None:
+        for path in movement.paths - self.recording:
             self.reconcile(path)
+        own = self.recording
+        self.announce(movement, own.union(*(parents(path) for path in own)))
+
+    def kind_before(self, path: RepoPath, found: Found | None) -> Kind | None:
+        kind = super().kind_before(path, found)
+        return Kind.DIRECTORY if kind is None and self.scratch.is_directory(path) else kind
 
     def settle_names(self, paths: Sequence[RepoPath]) -> None:
         """After `record`: where the view shows something else than was written, follows it."""
         for path in paths:
+            shown = self.known(path)
             self.reconcile(path)
+            above, name = split(path)
+            directory = self.known(above)
+            if self.announcer is None or shown is None or directory is None:
+                continue
+            if shown.parent is None and self.view_get(path) is not None:
+                # What was written was merged with what others wrote.
+                self.announcer.changed(directory, name, shown.kind)
 
     def keep_directory(self, directory: Node) -> None:
         """Keeps a directory from which the last versioned file went away."""

@@ -17,6 +17,7 @@ from pwfs.model.paths import ROOT
 
 if TYPE_CHECKING:
     from pwfs.fs.invalidate import Invalidator
+    from pwfs.fs.watching import Announcer
 
 _STATIC_MODE = stat.S_IFDIR | 0o755
 
@@ -29,7 +30,10 @@ class Space:
         self.table = table
         self.is_gone = False
         self.started_ns = time.time_ns()
+        self.place = id_
+        """Where it is in the mount, a relative path; the mount sets it."""
         self.invalidator: Invalidator | None = None
+        self.announcer: Announcer | None = None
         self.root = Node(self, Kind.DIRECTORY, None, "")
         self.root.cached_path = ROOT
 

@@ -23,6 +23,7 @@ from pwfs.repo.live import LiveView
 from pwfs.repo.sources import Merging, TreeCache
 from pwfs.store.protocols import BlobStore, LogStore
 from pwfs.views.compose import Layer
+from pwfs.views.editor import Found
 from pwfs.views.overlay import OverlayEdits
 from pwfs.views.resolution import Renames
 from pwfs.views.trees import EMPTY_TREE
@@ -33,10 +34,14 @@ VERSIONS_KEPT_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """Some paths of a live view show something else than before."""
+    """Some paths of a live view show something else than before.
+
+    ``before`` tells what stood at these names and at those of the directories above them.
+    """
 
     live: LiveView
     paths: frozenset[RepoPath]
+    before: Mapping[RepoPath, Found | None]
 
 
 @dataclass
@@ -137,8 +142,9 @@ class Core:
         followed = [(live, self._follow(live, touched)) for live in list(self._lives.values())]
         for live, paths in followed:
             if paths:
+                movement = Movement(live, paths, live.take_before())
                 for mover in self._movers:
-                    mover(Movement(live, paths))
+                    mover(movement)
         if self.log.last_event_id() != before:
             for subscriber in list(self._subscribers):
                 subscriber()

@@ -142,6 +142,7 @@ class LiveView:
             for layer in position.layers[:-1]:
                 self._shown.add(layer)
             self._shown.add(position.layers[-1], below=self._below)
+        self._shown.tree.before = {}
 
     def _composition(self, position: Position) -> Composition:
         return Composition(
@@ -336,18 +337,37 @@ class LiveView:
             return self._slide(new, moved)
         self._build(new)
         candidates = moved | before.resolutions.keys() | self._shown.resolutions.keys()
-        return frozenset(
+        differing = frozenset(
             path
             for path in candidates
             if before.tree.get(path) != self._shown.tree.get(path)
             or before.resolutions.get(path) != self._shown.resolutions.get(path)
         )
+        self._keep_notes(before, differing)
+        return differing
 
     def rebuild(self) -> frozenset[RepoPath]:
         """Composes everything anew; returns the paths that may show something else."""
         before = self._shown
         self._build(self._locate())
-        return frozenset(before.resolutions.keys() | self._shown.resolutions.keys())
+        candidates = frozenset(before.resolutions.keys() | self._shown.resolutions.keys())
+        self._keep_notes(before, candidates)
+        return candidates
+
+    def _keep_notes(self, before: Composition, paths: frozenset[RepoPath]) -> None:
+        for path in paths:
+            before.tree.note(path)
+        self._shown.tree.before = before.tree.before
+
+    def take_before(self) -> Mapping[RepoPath, Found | None]:
+        """What stood, when this was last called, at each name that was touched since then.
+
+        The names are those of files and of the directories above them; None stands for nothing.
+        """
+        before = self._shown.tree.before
+        assert before is not None
+        self._shown.tree.before = {}
+        return before
 
     def own_edits_changed(self, paths: frozenset[RepoPath]) -> frozenset[RepoPath]:
         """Follows new operations of the topmost layer; returns the paths that may differ.

@@ -10,7 +10,7 @@ from typing import Final
 
 from pwfs.model.entries import FileEntry
 from pwfs.model.ids import TreeHash
-from pwfs.model.paths import ROOT, RepoPath, join
+from pwfs.model.paths import ROOT, RepoPath, join, parents
 from pwfs.views.trees import Subtree, TreeEntry, TreeSource, encode_tree
 
 
@@ -43,9 +43,14 @@ class _Folder:
 
 
 class TreeEditor:
-    """A mutable tree over persistent ones. Directories exist as long as a file is below them."""
+    """A mutable tree over persistent ones. Directories exist as long as a file is below them.
+
+    ``before`` is where a follower of the tree has noted down what stood at each name, a file's or
+    a directory's, before it was first set or removed; None while nobody follows.
+    """
 
     def __init__(self, source: TreeSource, root: TreeHash) -> None:
+        self.before: dict[RepoPath, Found | None] | None = None
         self._source = source
         self._root = self._load(root)
 
@@ -110,6 +115,7 @@ class TreeEditor:
         """
         folder = self._root
         folder.hash = None
+        self.note(path)
         *directories, last = path.split("/")
         for name in directories:
             child = folder.children.get(name)
@@ -127,8 +133,10 @@ class TreeEditor:
 
     def remove(self, path: RepoPath) -> None:
         """Takes a file away, and the directories that became empty; nothing where none was."""
-        if not isinstance(self.get(path), (FileEntry, Pending)):
+        found = self.get(path)
+        if not isinstance(found, (FileEntry, Pending)):
             return
+        self.note(path)
         chain = [self._root]
         *directories, last = path.split("/")
         for name in directories:
@@ -146,6 +154,16 @@ class TreeEditor:
             if folder.children:
                 break
             del parent.children[name]
+
+    def note(self, path: RepoPath) -> None:
+        """For a follower: notes what stands at a name, and which directories above it exist."""
+        if self.before is None or path in self.before:
+            return
+        self.before[path] = self.get(path)
+        for above in parents(path):
+            if not above or above in self.before:
+                return
+            self.before[above] = self.get(above)
 
     def files(self, directory: RepoPath = ROOT) -> Iterator[tuple[RepoPath, Leaf]]:
         """Yields every file below a directory."""

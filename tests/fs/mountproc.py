@@ -19,8 +19,10 @@ import trio
 from pwfs.fs.mount import Mount
 from pwfs.model.changes import ChangeStatus
 from pwfs.model.errors import PatchworkError
+from pwfs.model.ops import OpType
 from pwfs.model.views import BaseType, ConflictPolicy, Overlay, ViewBase
 from pwfs.repo import Repository
+from pwfs.repo.edits import OpRequest
 
 
 def _say(message: object) -> None:
@@ -59,6 +61,12 @@ async def _do(
         return {path: [e.content_hash, e.mode.text] for path, e in live.files()}
     if method == "read":
         return repo.read_file(args[0], args[1]).decode("latin-1")
+    if method == "append":
+        change, op_type, path, content_hash = args
+        request = OpRequest(OpType(op_type), path, content_hash)
+        repo.append_op(change, request, agent="tester")
+        await repo.settled()
+        return None
     await repo.settled()
     result = getattr(repo, method)(*args, **_arguments(kwargs))
     await repo.settled()

@@ -1,0 +1,324 @@
+"""Tells programs that watch files of changes that came from elsewhere.
+
+The kernel tells watchers (inotify, fanotify) what programs do through the mount, never what the
+daemon changes. So a process beside the daemon (`pwfs.fs.watchproc`) goes through the mount and does
+to each name what has happened to it, and its requests are answered here: as done, with the state as
+it is already. While it does, the kernel holds the directory, so that nobody else sees the answers
+that are made for it.
+
+Nobody waits for this: the state has moved, and the kernel has been told, before watchers are. Names
+in directories that nobody watches are passed over, so that a landing of thousands of files costs
+one look at who watches.
+"""
+
+import enum
+import errno
+import itertools
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import trio
+from pyfuse3 import EntryAttributes
+
+from pwfs.fs import watchproc
+from pwfs.fs.attributes import entry_attributes, negative
+from pwfs.fs.invalidate import Invalidator
+from pwfs.fs.nodes import Kind, Node
+
+_log = structlog.get_logger(__name__)
+NAMES_MAX = 50_000
+"""Beyond this many names nobody has been told of yet, further ones are not told."""
+TRIES_MAX = 3
+_REST_FACTOR = 4
+"""How much longer than a look at who watches the pause after it is at least."""
+_GHOST_INOS = itertools.count(1 << 63)
+_FRAME_BYTES_MAX = 1 << 26
+_NOBODY = -1
+
+
+class Verb(enum.Enum):
+    """What the process does through the mount."""
+
+    PROBE = "probe"
+    MAKE_FILE = "mknod"
+    MAKE_DIRECTORY = "mkdir"
+    MAKE_LINK = "symlink"
+    TOUCH = "touch"
+    REMOVE = "unlink"
+    REMOVE_DIRECTORY = "rmdir"
+
+
+_MAKING = {
+    Kind.FILE: Verb.MAKE_FILE,
+    Kind.LINK: Verb.MAKE_LINK,
+    Kind.DIRECTORY: Verb.MAKE_DIRECTORY,
+}
+_REMOVING = {
+    Kind.FILE: Verb.REMOVE,
+    Kind.LINK: Verb.REMOVE,
+    Kind.DIRECTORY: Verb.REMOVE_DIRECTORY,
+}
+
+
+class _Unrecognised(Exception):
+    """The process's requests come under another number, as from another PID namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What the process has been asked to do, and may be answered for."""
+
+    verb: Verb
+    directory: Node
+    name: str
+
+
+class Announcer:
+    """The names to tell watchers of, and the process that does it."""
+
+    def __init__(self, mountpoint: Path, top: Node, invalidator: Invalidator) -> None:
+        self._mountpoint = mountpoint
+        self._top = top
+        self._invalidator = invalidator
+        self._names: dict[tuple[Node, str], Kind | None] = {}
+        self._woken = trio.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._to: trio.lowlevel.FdStream | None = None
+        self._from: trio.lowlevel.FdStream | None = None
+        self._step: _Step | None = None
+        self._is_known = False
+        self._is_of_use = True
+        self._device = 0
+        self.pid = _NOBODY
+        """The process whose requests are answered here."""
+
+    def changed(self, directory: Node, name: str, before: Kind | None) -> None:
+        """Takes note that somebody elsewhere changed what a name leads to.
+
+        ``before`` is what stood there; what does now is looked up when watchers are told.
+        """
+        if len(self._names) >= NAMES_MAX or not self._is_of_use:
+            return
+        self._names.setdefault((directory, name), before)
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Tells watchers of names as they come; until cancelled."""
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken = trio.Event()
+                began = trio.current_time()
+                try:
+                    await self._announce_all()
+                except (OSError, trio.BrokenResourceError, EOFError) as error:
+                    _log.warning("watchers are not told of changes", error=str(error))
+                    self._names.clear()
+                    await self._end()
+                except _Unrecognised:
+                    _log.warning("watchers are not told of changes: PID namespaces differ")
+                    self._is_of_use = False
+                    self._names.clear()
+                    return
+                await trio.sleep((trio.current_time() - began) * _REST_FACTOR)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end()
+
+    # Answering the process
+
+    def looked_up(self, directory: Node, name: str) -> EntryAttributes | None:
+        """Answers the process's look-up of a name; None for what anybody would be answered."""
+        step = self._step
+        if step is None or step.directory is not directory or step.name != name:
+            return None
+        match step.verb:
+            case Verb.PROBE:
+                self._is_known = True
+                return _nothing()
+            case Verb.MAKE_FILE | Verb.MAKE_LINK | Verb.MAKE_DIRECTORY:
+                return _nothing()
+            case Verb.REMOVE | Verb.REMOVE_DIRECTORY:
+                is_there = directory.space.child(directory, name) is not None
+                return None if is_there else _ghost(step.verb is Verb.REMOVE_DIRECTORY)
+            case Verb.TOUCH:
+                return None
+
+    def expects(self, verb: Verb, directory: Node, name: str) -> bool:
+        """Whether the process was asked for this."""
+        return self._step == _Step(verb, directory, name)
+
+    def expects_touch(self, node: Node) -> bool:
+        """Whether the process was asked to open this file as if for writing."""
+        step = self._step
+        return (
+            step is not None
+            and step.verb is Verb.TOUCH
+            and (step.directory, step.name) in (list(node.names()))
+        )
+
+    # Telling
+
+    async def _announce_all(self) -> None:
+        # What the kernel remembers of the old state is gone before a watcher hears of the new.
+        await self._invalidator.drain()
+        await self._start()
+        watched = set((await self._ask("scan", str(self._device))).split())
+        names, self._names = self._names, {}
+        for (directory, name), before in _in_order(names):
+            if watchproc.ANY in watched or f"{directory.ino:x}" in watched:
+                await self._announce(directory, name, before)
+
+    async def _announce(self, directory: Node, name: str, before: Kind | None) -> None:
+        if directory.space.is_gone or not directory.is_attached:
+            return
+        node = directory.space.child(directory, name)
+        now = node.kind if node is not None else None
+        if Kind.SCRATCH in (before, now):
+            return
+        # A program cannot be run while somebody has it open for writing, be it for a moment.
+        may_be_run = now is Kind.FILE and node is not None and _is_executable(node)
+        if before is not None and (before is not now or now is Kind.LINK or may_be_run):
+            await self._do(_REMOVING[before], directory, name)
+            before = None
+        if now is None:
+            return
+        if before is None:
+            await self._do(_MAKING[now], directory, name)
+        if now is Kind.FILE and not may_be_run:
+            await self._do(Verb.TOUCH, directory, name)
+
+    async def _do(self, verb: Verb, directory: Node, name: str) -> None:
+        for _ in range(TRIES_MAX):
+            if directory.space.is_gone or not directory.is_attached:
+                return
+            place = f"{directory.space.place}/{directory.path}".rstrip("/")
+            self._step = _Step(verb, directory, name)
+            try:
+                answer = await self._ask(verb.value, place, name, str(directory.ino))
+            finally:
+                self._step = None
+            if int(answer) not in (errno.EEXIST, errno.ENOENT):
+                return
+            # Somebody looked the name up in between, so that the kernel knows it as it is now.
+            self._invalidator.entry(directory.ino, name)
+            await self._invalidator.drain()
+
+    # The process
+
+    async def _start(self) -> None:
+        if self._process is not None:
+            if self._process.poll() is None:
+                return
+            await self._end()
+        self._process = await trio.to_thread.run_sync(self._spawn)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to = trio.lowlevel.FdStream(os.dup(self._process.stdin.fileno()))
+        self._from = trio.lowlevel.FdStream(os.dup(self._process.stdout.fileno()))
+        self.pid = self._process.pid
+        probe = f".patchwork-{secrets.token_hex(8)}"
+        self._is_known = False
+        self._step = _Step(Verb.PROBE, self._top, probe)
+        try:
+            await self._ask(Verb.PROBE.value, probe)
+        finally:
+            self._step = None
+        if not self._is_known:
+            raise _Unrecognised
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # Looks into our own mount, so in a thread.
+        device = self._mountpoint.stat().st_dev
+        self._device = os.major(device) << 20 | os.minor(device)
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", watchproc.__file__, os.fspath(self._mountpoint)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    async def _ask(self, *fields: str) -> str:
+        assert self._to is not None
+        assert self._from is not None
+        data = "\0".join(fields).encode()
+        await self._to.send_all(len(data).to_bytes(4, "little") + data)
+        size = int.from_bytes(await self._receive(4), "little")
+        if size > _FRAME_BYTES_MAX:
+            raise EOFError("the process beside the daemon answers nonsense")
+        return (await self._receive(size)).decode()
+
+    async def _receive(self, size: int) -> bytes:
+        assert self._from is not None
+        data = b""
+        while len(data) < size:
+            more = await self._from.receive_some(size - len(data))
+            if not more:
+                raise EOFError("the process beside the daemon ended")
+            data += more
+        return data
+
+    async def _end(self) -> None:
+        self.pid = _NOBODY
+        for stream in (self._to, self._from):
+            if stream is not None:
+                with trio.move_on_after(0):
+                    await stream.aclose()
+        self._to = self._from = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await trio.to_thread.run_sync(process.communicate)
+
+
+def _is_executable(node: Node) -> bool:
+    return bool(node.space.attributes(node).st_mode & 0o111)
+
+
+def _in_order(
+    names: dict[tuple[Node, str], Kind | None],
+) -> list[tuple[tuple[Node, str], Kind | None]]:
+    """What vanished first, from below; then the rest, from above."""
+
+    def depth(item: tuple[tuple[Node, str], Kind | None]) -> int:
+        (directory, _), _ = item
+        return directory.path.count("/") if directory.is_attached else 0
+
+    def is_gone(item: tuple[tuple[Node, str], Kind | None]) -> bool:
+        (directory, name), _ = item
+        return directory.is_attached and directory.space.child(directory, name) is None
+
+    gone = [item for item in names.items() if is_gone(item)]
+    rest = [item for item in names.items() if not is_gone(item)]
+    return sorted(gone, key=depth, reverse=True) + sorted(rest, key=depth)
+
+
+def _nothing() -> EntryAttributes:
+    """The answer that a name does not exist, which the kernel must not remember."""
+    attributes = negative()
+    attributes.entry_timeout = 0
+    return attributes
+
+
+def _ghost(is_directory: bool) -> EntryAttributes:
+    """The answer that something is there to be removed, which the kernel must not remember."""
+    attributes = entry_attributes(
+        next(_GHOST_INOS),
+        (0o040700 if is_directory else 0o100600),
+        links=2 if is_directory else 1,
+        uid=os.getuid(),
+        gid=os.getgid(),
+        size=0,
+        atime_ns=0,
+        mtime_ns=0,
+        ctime_ns=0,
+    )
+    attributes.entry_timeout = attributes.attr_timeout = 0
+    return attributes

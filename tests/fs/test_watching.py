@@ -1,0 +1,149 @@
+"""Programs that watch files with inotify are told of changes that come from elsewhere."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.fs.conftest import Mounted
+from tests.support import inotify
+from tests.support.inotify import watching
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def pair(mounted: Mounted) -> tuple[Path, Path]:
+    """Two workspaces on one change: the one that watches, and the one that writes."""
+    return mounted.workspace(), mounted.workspace_on("work")
+
+
+def test_a_co_workers_save_is_a_modification(pair: tuple[Path, Path]) -> None:
+    """Whoever watches the directory sees the file opened, modified and closed."""
+    ws, other = pair
+    with watching(ws / "src") as watch:
+        (other / "src/app.py").write_text("new\n")
+        watch.until(inotify.MODIFY, "app.py")
+        watch.until(inotify.CLOSE_WRITE, "app.py")
+        assert (ws / "src/app.py").read_text() == "new\n"
+        kinds = {event.mask & inotify.CHANGES for event in watch.rest()}
+    assert kinds <= {inotify.MODIFY, inotify.CLOSE_WRITE}
+
+
+def test_whoever_watches_the_file_itself_is_told(pair: tuple[Path, Path]) -> None:
+    """Another content is another file under the name, as when an editor replaces it."""
+    ws, other = pair
+    with watching(ws / "README.md") as watch:
+        (other / "README.md").write_text("new\n")
+        watch.until(inotify.DELETE_SELF, "")
+        assert (ws / "README.md").read_text() == "new\n"
+
+
+def test_new_and_removed_names(pair: tuple[Path, Path]) -> None:
+    """Files, links and whole directories that come and go elsewhere."""
+    ws, other = pair
+    with watching(ws, ws / "src") as watch:
+        (other / "new").write_text("new\n")
+        watch.until(inotify.CREATE, "new")
+        watch.until(inotify.MODIFY, "new")
+        assert (ws / "new").read_text() == "new\n"
+        (other / "pointer").symlink_to("new")
+        watch.until(inotify.CREATE, "pointer")
+        assert (ws / "pointer").readlink() == Path("new")
+        (other / "a/b").mkdir(parents=True)
+        (other / "a/b/c").write_text("deep")
+        event = watch.until(inotify.CREATE, "a")
+        assert event.mask & inotify.ISDIR
+        assert (ws / "a/b/c").read_text() == "deep"
+        (other / "src/app.py").unlink()
+        watch.until(inotify.DELETE, "app.py")
+        assert not (ws / "src/app.py").exists()
+        (other / "pointer").unlink()
+        watch.until(inotify.DELETE, "pointer")
+        (other / "a/b/c").unlink()
+        event = watch.until(inotify.DELETE, "a")
+        assert event.mask & inotify.ISDIR
+        assert not (ws / "a").exists()
+        assert sorted(path.name for path in ws.iterdir()) == [
+            ".gitignore",
+            "README.md",
+            "link",
+            "new",
+            "run.sh",
+            "src",
+        ]
+
+
+def test_a_program_can_be_run_while_it_is_told_of(pair: tuple[Path, Path]) -> None:
+    """A changed executable is shown as removed and made anew: nobody opens it for writing."""
+    ws, other = pair
+    with watching(ws) as watch:
+        (other / "run.sh").write_text("#!/bin/sh\necho new\n")
+        watch.until(inotify.DELETE, "run.sh")
+        watch.until(inotify.CREATE, "run.sh")
+        assert not any(event.mask & inotify.CLOSE_WRITE for event in watch.rest())
+    assert (ws / "run.sh").read_text() == "#!/bin/sh\necho new\n"
+    assert os.access(ws / "run.sh", os.X_OK)
+
+
+def test_a_landing_is_seen_in_main_and_in_workspaces(mounted: Mounted) -> None:
+    """Whoever watches main, or a workspace on another change, sees what landed."""
+    ws = mounted.workspace()
+    watcher = mounted.workspace("watcher")
+    (ws / "src/app.py").write_text("landed\n")
+    (ws / "src/extra.py").write_text("extra\n")
+    with watching(watcher / "src", mounted.main / "src") as watch:
+        mounted.call("land", "work", agent="tester")
+        for place in (watcher, mounted.main):
+            assert (place / "src/app.py").read_text() == "landed\n"
+        watch.until(inotify.MODIFY, "app.py")
+        watch.until(inotify.CREATE, "extra.py")
+        found = {(event.watched, event.name) for event in watch.rest()}
+    wanted = {
+        (place / "src", name)
+        for place in (watcher, mounted.main)
+        for name in ("app.py", "extra.py")
+    }
+    assert wanted <= found
+
+
+def test_own_changes_are_told_once_by_the_kernel(pair: tuple[Path, Path]) -> None:
+    """What programs do in the workspace itself is told by the kernel, and not a second time."""
+    ws, other = pair
+    with watching(ws, ws / "src") as watch:
+        (ws / "src/app.py").write_text("own\n")
+        (ws / "fresh").mkdir()
+        (ws / "fresh/file").write_text("own\n")
+        (ws / "README.md").rename(ws / "READ.md")
+        (ws / "link").unlink()
+        (other / "last").touch()
+        watch.until(inotify.CREATE, "last")
+        events = [event for event in watch.rest() if event.name != "last"]
+    told = [(event.name, event.mask & ~inotify.ISDIR) for event in events]
+    assert [mask for name, mask in told if name == "fresh"] == [inotify.CREATE]
+    assert [mask for name, mask in told if name == "README.md"] == [inotify.MOVED_FROM]
+    assert [mask for name, mask in told if name == "READ.md"] == [inotify.MOVED_TO]
+    assert [mask for name, mask in told if name == "link"] == [inotify.DELETE]
+    assert [mask for name, mask in told if name == "app.py"].count(inotify.CLOSE_WRITE) == 1
+
+
+def test_an_operation_by_api_is_told(mounted: Mounted) -> None:
+    """What a program appends to the change without a mount."""
+    ws = mounted.workspace()
+    blob = mounted.files()["run.sh"][0]
+    with watching(ws) as watch:
+        mounted.call("append", "work", "create", "by-api", blob)
+        watch.until(inotify.CREATE, "by-api")
+        assert (ws / "by-api").read_bytes() == (ws / "run.sh").read_bytes()
+
+
+def test_a_directory_that_moved_elsewhere(pair: tuple[Path, Path]) -> None:
+    """The old name goes and the new one comes; who watches the directory itself is told, too."""
+    ws, other = pair
+    with watching(ws, ws / "src") as watch:
+        (other / "src").rename(other / "code")
+        watch.until(inotify.DELETE, "src")
+        watch.until(inotify.CREATE, "code")
+        watch.until(inotify.DELETE_SELF, "")
+        assert (ws / "code/lib/util.py").exists()
+        assert not (ws / "src").exists()
