@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 NAMES_MAX = 50_000
 """Beyond this many names nobody has been told of yet, further ones are not told."""
 TRIES_MAX = 3
-_REST_FACTOR = 4
+_REST_FACTOR = 9
 """How much longer than a look at who watches the pause after it is at least."""
 _GHOST_INOS = itertools.count(1 << 63)
 _FRAME_BYTES_MAX = 1 << 26
@@ -65,10 +65,6 @@ _REMOVING = {
 }
 
 
-class _Unrecognised(Exception):
-    """The process's requests come under another number, as from another PID namespace."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Step:
     """What the process has been asked to do, and may be answered for."""
@@ -94,6 +90,7 @@ class Announcer:
         self._is_known = False
         self._is_of_use = True
         self._device = 0
+        self._rest_s = 0.0
         self.pid = _NOBODY
         """The process whose requests are answered here."""
 
@@ -109,23 +106,30 @@ class Announcer:
 
     async def run(self) -> None:
         """Tells watchers of names as they come; until cancelled."""
+        failures = 0
         try:
             while True:
                 await self._woken.wait()
                 self._woken = trio.Event()
-                began = trio.current_time()
                 try:
                     await self._announce_all()
                 except (OSError, trio.BrokenResourceError, EOFError) as error:
-                    _log.warning("watchers are not told of changes", error=str(error))
-                    self._names.clear()
                     await self._end()
-                except _Unrecognised:
+                    failures += 1
+                    if failures < TRIES_MAX:
+                        _log.info("the process that tells watchers is started anew")
+                        self._woken.set()
+                    else:
+                        _log.warning("watchers are not told of changes", error=str(error))
+                        self._names.clear()
+                        failures = 0
+                else:
+                    failures = 0
+                if not self._is_of_use:
                     _log.warning("watchers are not told of changes: PID namespaces differ")
-                    self._is_of_use = False
                     self._names.clear()
                     return
-                await trio.sleep((trio.current_time() - began) * _REST_FACTOR)
+                await trio.sleep(self._rest_s)
         finally:
             with trio.CancelScope(shield=True):
                 await self._end()
@@ -168,11 +172,19 @@ class Announcer:
         # What the kernel remembers of the old state is gone before a watcher hears of the new.
         await self._invalidator.drain()
         await self._start()
+        if not self._is_of_use:
+            return
+        began = trio.current_time()
         watched = set((await self._ask("scan", str(self._device))).split())
+        self._rest_s = (trio.current_time() - began) * _REST_FACTOR
         names, self._names = self._names, {}
-        for (directory, name), before in _in_order(names):
-            if watchproc.ANY in watched or f"{directory.ino:x}" in watched:
-                await self._announce(directory, name, before)
+        try:
+            for (directory, name), before in _in_order(names):
+                if watchproc.ANY in watched or f"{directory.ino:x}" in watched:
+                    await self._announce(directory, name, before)
+                del names[directory, name]
+        finally:
+            self._names = {**self._names, **names}
 
     async def _announce(self, directory: Node, name: str, before: Kind | None) -> None:
         if directory.space.is_gone or not directory.is_attached:
@@ -229,8 +241,8 @@ class Announcer:
             await self._ask(Verb.PROBE.value, probe)
         finally:
             self._step = None
-        if not self._is_known:
-            raise _Unrecognised
+        # Its requests may come under another number, as from another PID namespace.
+        self._is_of_use = self._is_known
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         # Looks into our own mount, so in a thread.

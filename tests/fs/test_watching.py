@@ -1,6 +1,11 @@
+# The system calls are what is tested.
+# ruff: noqa: PTH110
 """Programs that watch files with inotify are told of changes that come from elsewhere."""
 
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +152,90 @@ def test_a_directory_that_moved_elsewhere(pair: tuple[Path, Path]) -> None:
         watch.until(inotify.DELETE_SELF, "")
         assert (ws / "code/lib/util.py").exists()
         assert not (ws / "src").exists()
+
+
+def test_nobody_sees_what_is_made_up_for_the_kernel(pair: tuple[Path, Path]) -> None:
+    """While watchers are told, a name that exists is never absent, nor the other way round."""
+    ws, other = pair
+    (other / "gone").write_text("soon")
+    assert (ws / "gone").read_text() == "soon"
+    wrong: list[str] = []
+    stopped = threading.Event()
+
+    def look() -> None:
+        while not stopped.is_set():
+            if not (ws / "run.sh").read_bytes().startswith(b"#!/bin/sh\n"):
+                wrong.append("run.sh is not whole")
+            if not os.path.exists(ws / "README.md"):
+                wrong.append("README.md is gone")
+            if not os.path.exists(other / "gone") and os.path.exists(ws / "gone"):
+                wrong.append("gone is there again")
+
+    def make_own() -> None:
+        """Takes over names that the other removed a moment ago."""
+        for number in range(30):
+            mine = ws / f"taken-{number}"
+            while os.path.exists(mine):
+                pass
+            mine.write_text("mine")
+
+    threads = [threading.Thread(target=work) for work in (look, look, make_own)]
+    with watching(ws) as watch:
+        for number in range(30):
+            (other / f"taken-{number}").write_text("theirs")
+        for thread in threads:
+            thread.start()
+        (other / "gone").unlink()
+        for number in range(30):
+            (other / "run.sh").write_text(f"#!/bin/sh\necho {number}\n")
+            (other / "README.md").write_text(str(number))
+            (other / f"taken-{number}").unlink()
+        threads[2].join()
+        (other / "last").touch()
+        watch.until(inotify.CREATE, "last", 30)
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    for place in (ws, other):
+        assert {(place / f"taken-{number}").read_text() for number in range(30)} == {"mine"}
+
+
+def test_watchers_are_told_after_a_crash_and_a_restart(mounted: Mounted) -> None:
+    """The process that tells them ends with its daemon, and the next daemon has its own."""
+    ws, other = mounted.workspace(), mounted.workspace_on("work")
+    for end in (mounted.kill, mounted.stop):
+        with watching(ws) as watch:
+            (other / "README.md").write_text(f"before {end.__name__}")
+            watch.until(inotify.MODIFY, "README.md")
+        helpers = _children(mounted, "watchproc.py")
+        assert helpers
+        end()
+        deadline = time.monotonic() + 10
+        while any(os.path.exists(f"/proc/{pid}") for pid in helpers):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        mounted.start()
+    with watching(ws) as watch:
+        (other / "README.md").write_text("after")
+        watch.until(inotify.MODIFY, "README.md")
+
+
+def test_the_process_may_be_killed(mounted: Mounted) -> None:
+    """Another one takes its place at the next change."""
+    ws, other = mounted.workspace(), mounted.workspace_on("work")
+    with watching(ws) as watch:
+        (other / "README.md").write_text("one")
+        watch.until(inotify.MODIFY, "README.md")
+        (helper,) = _children(mounted, "watchproc.py")
+        os.kill(helper, signal.SIGKILL)
+        watch.rest()
+        (other / "README.md").write_text("three")
+        watch.until(inotify.MODIFY, "README.md")
+
+
+def _children(mounted: Mounted, program: str) -> list[int]:
+    assert mounted.process is not None
+    tasks = Path(f"/proc/{mounted.process.pid}/task").glob("*/children")
+    pids = [int(pid) for task in tasks for pid in task.read_text().split()]
+    return [pid for pid in pids if program in Path(f"/proc/{pid}/cmdline").read_text()]
