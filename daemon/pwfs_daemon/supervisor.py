@@ -20,6 +20,7 @@ from pwfs.model.errors import Corrupt, MountUnavailable, PatchworkError
 from pwfs.repo import Repository
 from pwfs.repo.config import Config
 from pwfs_daemon import __version__
+from pwfs_daemon.flusher import keep_on_disk
 from pwfs_daemon.runner import QueueRunner
 from pwfs_daemon.sockets import bind_tcp, bind_unix, format_address
 from pwfs_daemon.watcher import watch_conflicts
@@ -109,6 +110,7 @@ async def _run_doors(
         async with trio.open_nursery() as workers:
             await workers.start(runner.run)
             workers.start_soon(watch_conflicts, repo)
+            workers.start_soon(keep_on_disk, repo)
             whereabouts = Whereabouts(
                 pid=os.getpid(),
                 repository=str(repo.root),

@@ -440,7 +440,8 @@ class MountOperations(pyfuse3.Operations):
 
     @_answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        await self._directories[fh].node.space.sync()
+        node = self._directories[fh].node
+        await node.space.sync(node)
 
     # The rest
 

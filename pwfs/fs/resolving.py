@@ -318,13 +318,13 @@ class Resolving(LiveSpace):
 
     # Logging
 
-    def record(self, edits: Sequence[Edit], *, durable: bool = False) -> list[Op]:
+    def record(self, edits: Sequence[Edit]) -> list[Op]:
         """Logs edits whose effect on the known nodes is the caller's to carry out."""
         paths = {edit.path for edit in edits}
         paths.update(edit.old_path for edit in edits if edit.old_path is not None)
         self.recording = frozenset(paths)
         try:
-            return self.repo.record(self.id, edits, durable=durable)
+            return self.repo.record(self.id, edits)
         finally:
             self.recording = frozenset()
 

@@ -1,17 +1,19 @@
 # Plain strings and calls: a request is answered in less time than Path objects take.
-# ruff: noqa: PTH102, PTH104, PTH106, PTH108
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH120
 """A workspace's real directory on disk: ignored files, empty directories, special files.
 
 Paths are joined by hand, so every directory above one must be a real directory, never a symbolic
 link that would lead elsewhere: `check_directory` sees to that before a path below is used.
 """
 
+import contextlib
 import os
 import secrets
 import stat
 from pathlib import Path
 
 from pwfs.model.paths import RepoPath
+from pwfs.store.syncing import sync_directory
 
 
 class Scratch:
@@ -83,6 +85,22 @@ class Scratch:
         """Makes the directory above a path; returns the path's place."""
         self.make_directory(RepoPath(path.rpartition("/")[0]))
         return self.place(path)
+
+    def sync_directory(self, path: RepoPath) -> None:
+        """Puts on disk which names are in a directory, and in those above it.
+
+        They may have been made together with it. Where the directory is not here there is nothing
+        to do, but for those above: what was in it may just have been removed.
+        """
+        while True:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                sync_directory(self.place(path))
+            if not path:
+                break
+            path = RepoPath(path.rpartition("/")[0])
+        # The workspace's own directory, made when it was first used.
+        sync_directory(os.path.dirname(self._root))
+        sync_directory(os.path.dirname(os.path.dirname(self._root)))
 
     def remove_file(self, path: RepoPath) -> None:
         """Removes a file that the view hid, if there is one."""

@@ -157,8 +157,8 @@ class Space:
     async def release(self, handle: Handle) -> None:
         """Ends a handle."""
 
-    async def sync(self) -> None:
-        """Puts on disk which names there are."""
+    async def sync(self, directory: Node) -> None:
+        """Puts on disk which names there are in a directory."""
 
     def setxattr(self, node: Node, name: bytes, value: bytes) -> None:
         """Sets an extended attribute."""

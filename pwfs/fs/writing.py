@@ -204,28 +204,26 @@ class Writing(Resolving):
             await self.capture(handle.node)
 
     async def fsync(self, handle: Handle) -> None:
+        """Puts a file's content, name and attributes on disk."""
         node = handle.node
+        if node.content is not None and node.content.is_dirty:
+            await self.capture(node)
         content = node.content
-        if content is None:
-            content = self.open_content(node) if node.kind is Kind.FILE else None
-        if content is None:
-            return
-        if content.is_scratch:
+        if content is not None and content.is_scratch:
             await trio.to_thread.run_sync(os.fsync, content.fd)
             return
-        if content.is_dirty:
-            await self.capture(node, durable=True)
-        elif node.entry is not None and not node.fresh:
-            if self.blobs.has(node.entry.content_hash):
-                await trio.to_thread.run_sync(self._sync_blob, node.entry.content_hash)
-            await trio.to_thread.run_sync(self.repo.log.sync)
+        await self._sync_log()
 
-    async def sync(self) -> None:
+    async def sync(self, directory: Node) -> None:
+        """Puts on disk which names there are in a directory, and its attributes."""
+        if directory.is_attached:
+            await trio.to_thread.run_sync(self.scratch.sync_directory, directory.path)
+        await self._sync_log()
+
+    async def _sync_log(self) -> None:
         self.rows.save()
+        # Contents first, then what names them: see `pwfs.store.blobs`.
         await trio.to_thread.run_sync(self.repo.log.sync)
-
-    def _sync_blob(self, blob: BlobHash) -> None:
-        self.blobs.adopt(self.blobs.path(blob), blob, sync=True)
 
     async def release(self, handle: Handle) -> None:
         node = handle.node
@@ -268,11 +266,12 @@ class Writing(Resolving):
             working.unlink(missing_ok=True)
             self.journal.ended(working.name)
 
-    async def capture(self, node: Node, *, durable: bool = False) -> None:
+    async def capture(self, node: Node) -> None:
         """Logs a file's content as it is now, if it differs from what the log has.
 
         Raises:
-            ChangeIsFinal, NoSpace, Corrupt: as `Repository.record`; the content stays dirty.
+            ChangeIsFinal, NoSpace, StoreBusy, BlobDamaged: as `Repository.record`; the content
+                stays dirty.
         """
         while True:
             content = node.content
@@ -287,14 +286,14 @@ class Writing(Resolving):
             self.move_to_scratch(node, content)
             return
         content.is_sealed = True
-        if size <= INLINE_BYTES_MAX and not durable:
+        if size <= INLINE_BYTES_MAX:
             digest = hash_file(content.fd, size)
             self.blobs.adopt(content.working, digest)
         else:
             # A write that comes while the thread looks waits for `busy`, then makes a copy.
             content.busy = trio.Event()
             try:
-                digest = await trio.to_thread.run_sync(self._store, content, size, durable)
+                digest = await trio.to_thread.run_sync(self._store, content, size)
             finally:
                 content.busy.set()
                 content.busy = None
@@ -309,7 +308,7 @@ class Writing(Resolving):
             Edit(OpType.MODIFY, path, entry, seen=self._seen_at(path, node, seen), process=process)
             for path in paths
         ]
-        self._seal(node, content, entry, edits, durable=durable)
+        self._seal(node, content, entry, edits)
         # End of the critical section.
 
     def _seen_at(self, path: RepoPath, node: Node, seen: Seen | None) -> Seen | None:
@@ -317,19 +316,11 @@ class Writing(Resolving):
             return None
         return seen
 
-    def _seal(
-        self,
-        node: Node,
-        content: Content,
-        entry: FileEntry,
-        edits: list[Edit],
-        *,
-        durable: bool,
-    ) -> None:
+    def _seal(self, node: Node, content: Content, entry: FileEntry, edits: list[Edit]) -> None:
         unchanged = entry == node.entry and not node.fresh and not self._in_conflict(node)
         if not unchanged:
             before_seen = content.seen
-            self.record(edits, durable=durable)
+            self.record(edits)
             base = before_seen.base if before_seen else None
             base_seq = before_seen.base_seq if before_seen else self.live.base_seq
             content.seen = Seen(base, base_seq, entry)
@@ -353,12 +344,10 @@ class Writing(Resolving):
         """Whether saving a file as it is shown may decide a conflict."""
         return node.is_attached and self.live.conflict_at(node.path) is not None
 
-    def _store(self, content: Content, size: int, durable: bool) -> BlobHash:
+    def _store(self, content: Content, size: int) -> BlobHash:
         assert content.working is not None
         digest = hash_file(content.fd, size)
-        if durable:
-            os.fsync(content.fd)
-        self.blobs.adopt(content.working, digest, sync=durable)
+        self.blobs.adopt(content.working, digest)
         return digest
 
     def move_to_scratch(self, node: Node, content: Content) -> None:

@@ -415,6 +415,21 @@ class BlobMissing(PatchworkError):
 
 
 @dataclass
+class BlobDamaged(PatchworkError):
+    """A content that the log names cannot be read, or is not what its name says."""
+
+    blob_hash: str
+    reason: str
+    code = "blob_damaged"
+    category = Category.CORRUPT
+    hint = "Run `patchwork fsck`, it tells what names this blob; restore it, or save it again."
+
+    @property
+    def message(self) -> str:
+        return f"Blob {self.blob_hash} is damaged: it {self.reason}"
+
+
+@dataclass
 class Corrupt(PatchworkError):
     """Something stored is not what its name or the log says."""
 

@@ -30,6 +30,8 @@ class EventType(enum.StrEnum):
     TEST_STARTED = "test_started"
     QUEUE_STATE = "queue_state"
     FILE_SKIPPED = "file_skipped"
+    BLOB_DAMAGED = "blob_damaged"
+    CONTENT_LOST = "content_lost"
     CONFIG_CHANGED = "config_changed"
 
 

@@ -208,6 +208,8 @@ class Changes(Core):
             created_at=self.now(),
             message=message,
         )
+        # Frozen operations cannot be made good after a power failure as a draft's are.
+        self.blobs.sync()
         with self.transaction():
             self.log.insert_version(change.id, version)
             self.changed(change.id)

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 
 from pwfs.model.changes import ChangeStatus, Landing
 from pwfs.model.entries import FileEntry
-from pwfs.model.errors import BlobMissing, Corrupt, PatchworkError
+from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt, PatchworkError
+from pwfs.model.events import EventType
 from pwfs.model.ids import SEQ_ZERO, BlobHash, Seq, TreeHash
 from pwfs.model.queue import AttemptState, Member
 from pwfs.model.views import ConflictPolicy
 from pwfs.repo.live import LiveView, Position
+from pwfs.repo.references import find_references
 from pwfs.repo.repository import Repository
 from pwfs.repo.sources import Merging
 from pwfs.views.compose import Layer
@@ -19,7 +21,11 @@ from pwfs.views.trees import EMPTY_TREE, decode_tree, diff_trees, encode_tree
 
 @dataclass
 class FsckReport:
-    """What was checked and what is wrong; ``problems`` is empty for a sound repository."""
+    """What was checked and what is wrong; ``problems`` is empty for a sound repository.
+
+    ``lost`` are contents that a power failure took before they were synced: the log tells so, and
+    nothing shows them any more.
+    """
 
     ops: int = 0
     blobs: int = 0
@@ -27,6 +33,7 @@ class FsckReport:
     landings: int = 0
     changes: int = 0
     problems: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -41,7 +48,7 @@ def fsck(repository: Repository) -> FsckReport:
     that its operations give, statuses against landings and the queue.
     """
     check = Check(repository)
-    for step in (*check.steps(), check.blobs):
+    for step in (*check.steps(), check.blobs, *check.last_steps()):
         step()
     return check.report
 
@@ -66,14 +73,19 @@ class Check:
         self._log = repository.log
         self._anew = _Anew(repository)
         self.report = FsckReport()
-        self._named: dict[BlobHash, str] = {}
+        self._named: set[BlobHash] = set()
+        self._bad: dict[BlobHash, str] = {}
 
     def steps(self) -> tuple[Callable[[], None], ...]:
-        """What belongs to the repository's thread; `blobs`, the longest, comes last, anywhere.
+        """What belongs to the repository's thread; then comes `blobs`, the longest, anywhere.
 
         Comparing a landing merges anew what was merged for it.
         """
         return (self.storage, self.ops, self.trees, self.landings, self.statuses)
+
+    def last_steps(self) -> tuple[Callable[[], None], ...]:
+        """What comes after `blobs`, on the repository's thread again."""
+        return (self.name_what_is_hurt,)
 
     def _problem(self, text: str) -> None:
         self.report.problems.append(text)
@@ -99,20 +111,35 @@ class Check:
                 self._problem(f"operation {op.id}: change {op.change_id} does not exist")
             for entry in (op.new.entry, op.new.base, op.new.replaced):
                 if entry is not None:
-                    self._named.setdefault(entry.content_hash, f"operation {op.id} ({op.path})")
+                    self._named.add(entry.content_hash)
         if max(last, *landed, SEQ_ZERO) > self._log.head_seq():
             self._problem(f"the counter {self._log.head_seq()} is behind the log")
 
     def blobs(self) -> None:
         """Reads every content that an operation or a tree names; any thread may do it."""
-        for blob, named_by in self._named.items():
+        for blob in self._named:
             self.report.blobs += 1
             try:
                 self._repo.blobs.get(blob)
             except BlobMissing:
-                self._problem(f"blob {blob} is missing; {named_by} names it")
-            except Corrupt:
-                self._problem(f"blob {blob} is damaged; {named_by} names it")
+                self._bad[blob] = "is missing"
+            except BlobDamaged as error:
+                self._bad[blob] = f"is damaged, it {error.reason}"
+
+    def name_what_is_hurt(self) -> None:
+        """Says of each bad content what names it, or that it is known to be lost."""
+        if not self._bad:
+            return
+        lost = {
+            str(event.payload["content_hash"])
+            for event in self._repo.log.events(types=[EventType.CONTENT_LOST])
+        }
+        for blob, named_by in find_references(self._repo, self._bad.keys()).items():
+            text = f"blob {blob} {self._bad[blob]}; {'; '.join(named_by)}"
+            if blob in lost and not named_by.trees and not named_by.shown:
+                self.report.lost.append(text)
+            else:
+                self._problem(text)
 
     def trees(self) -> None:
         """Checks every tree against its name, and for missing ones."""
@@ -128,7 +155,7 @@ class Check:
                 self._problem(f"tree {tree} is not what its name says")
             for name, entry in listing.items():
                 if isinstance(entry, FileEntry):
-                    self._named.setdefault(entry.content_hash, f"tree {tree} ({name})")
+                    self._named.add(entry.content_hash)
                 elif self._log.tree(entry.hash) is None:
                     self._problem(f"tree {tree}: directory {name} ({entry.hash}) is missing")
 

@@ -96,9 +96,7 @@ class Edits(Landings):
             raise InvalidArgument(name="mode", reason=f"must be one of {choices}") from None
         return FileEntry(blob, mode, self.blobs.size(blob))
 
-    def record(
-        self, workspace_id: str, edits: Sequence[Edit], *, durable: bool = False
-    ) -> list[Op]:
+    def record(self, workspace_id: str, edits: Sequence[Edit]) -> list[Op]:
         """Logs what programs did in a workspace, in one transaction.
 
         Edits that change nothing give no operation. A write that started before its change
@@ -125,17 +123,7 @@ class Edits(Landings):
                     self.follow_within_transaction(change)
                 live = self.live(workspace_id)
                 rows += self._record_one(live, change, workspace.agent_id, edit)
-        if durable:
-            self._sync(rows, edits)
         return rows
-
-    def _sync(self, rows: Sequence[Op], edits: Sequence[Edit]) -> None:
-        """Makes operations durable; the caller has done so with what was written itself."""
-        written = {edit.entry.content_hash for edit in edits if edit.entry is not None}
-        for op in rows:
-            if op.content_hash is not None and op.content_hash not in written:
-                self.blobs.put(self.blobs.get(op.content_hash), sync=True)
-        self.log.sync()
 
     def _record_one(self, live: LiveView, change: Change, agent: AgentId, edit: Edit) -> list[Op]:
         if edit.entry is not None and edit.seen is not None and edit.old_path is None:

@@ -108,6 +108,8 @@ class Landings(Viewing):
             (difference.path, seqs.get(difference.path, SEQ_ZERO))
             for difference in diff_trees(self.trees, old_root, root)
         ]
+        # What was merged for it too: main never names a content that is not on disk.
+        self.blobs.sync()
         with self.transaction():
             landing = self.log.append_landing(
                 change_id=change.id,

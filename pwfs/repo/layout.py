@@ -33,6 +33,11 @@ class Layout:
         return self.state / "blobs"
 
     @property
+    def durable(self) -> Path:
+        """How far everything is known to be on disk."""
+        return self.state / "durable"
+
+    @property
     def config(self) -> Path:
         """The settings."""
         return self.state / "config.toml"

@@ -11,7 +11,9 @@ from pwfs.model.ids import Seq, TreeHash
 from pwfs.model.ops import Op
 from pwfs.model.paths import parse_path
 from pwfs.repo.config import load_config, save_setting, settings, with_setting
+from pwfs.repo.durable import DurablePoint
 from pwfs.repo.layout import Layout, RepositoryLock
+from pwfs.repo.losses import Loss, make_good
 from pwfs.repo.snapshots import Snapshots
 from pwfs.store.blobs import FileBlobStore
 from pwfs.store.sqlite_log import SqliteLog
@@ -41,9 +43,31 @@ class Repository(Snapshots):
 
     def __init__(self, layout: Layout, lock: RepositoryLock) -> None:
         blobs = FileBlobStore(layout.blobs)
-        super().__init__(layout, SqliteLog(layout.database), blobs)
+        super().__init__(layout, SqliteLog(layout.database, before_sync=blobs.sync), blobs)
         self._lock = lock
         self.barriers: list[Callable[[], Awaitable[None]]] = []
+        self._durable = DurablePoint(layout.durable)
+        try:
+            self.losses = self._after_the_last_time()
+        except BaseException:
+            self._durable.abandon()
+            self.log.close()
+            raise
+
+    def _after_the_last_time(self) -> list[Loss]:
+        """Checks what an earlier process left that did not close the repository.
+
+        It may have been killed, then what it stored need only be synced; or the machine went down
+        with it, then contents of what was not synced may be lost.
+        """
+        if self._durable.was_clean:
+            self._durable.begin(self.head_seq())
+            return []
+        losses = make_good(self, self._durable.seq)
+        self.blobs.sync_all()
+        self.log.sync()
+        self._durable.begin(self.head_seq())
+        return losses
 
     @classmethod
     def open(cls, directory: Path, *, create: bool = False) -> Self:
@@ -64,10 +88,27 @@ class Repository(Snapshots):
             lock.release()
             raise
 
+    def put_on_disk(self, seq: Seq) -> None:
+        """Makes everything up to ``seq``, which is in the log, durable; for any thread.
+
+        Not needed for what an fsync promises: it bounds what a power failure can take of the rest,
+        and what the next start must check.
+        """
+        self.log.sync()
+        self.log.checkpoint()
+        self._durable.advance(seq)
+
     def close(self) -> None:
         """Leaves the store clean and lets others open it."""
-        self.log.close()
-        self._lock.release()
+        try:
+            seq = self.head_seq()
+            self.log.close()
+            self._durable.close(seq)
+        except BaseException:
+            self._durable.abandon()
+            raise
+        finally:
+            self._lock.release()
 
     async def settled(self) -> None:
         """Waits until every follower shows all that is committed (promise 7)."""

@@ -9,7 +9,7 @@ from pwfs.merge.lines import is_binary
 from pwfs.merge.render import render
 from pwfs.merge.text import TextMerge, merge_text
 from pwfs.model.entries import FileEntry
-from pwfs.model.errors import Corrupt
+from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt
 from pwfs.model.ids import BlobHash, TreeHash, hash_blob
 from pwfs.model.views import ConflictType
 from pwfs.store.protocols import BlobStore, LogStore
@@ -73,7 +73,7 @@ class Merging:
 
         Raises:
             BlobMissing: one of the three contents is not in the store.
-            Corrupt: one of them is damaged.
+            BlobDamaged: one of them is damaged.
         """
         known = self._settled.get(merge)
         if known is None:
@@ -111,7 +111,11 @@ class Merging:
         return Settled(shown, merge.type)
 
     def _is_stored(self, blob: BlobHash, size: int) -> bool:
-        return self._blobs.has(blob) and self._blobs.size(blob) == size
+        try:
+            self._blobs.verify(blob)
+        except (BlobMissing, BlobDamaged):
+            return False
+        return self._blobs.size(blob) == size
 
     def _render(self, merged: TextMerge, merge: Merge) -> bytes:
         return render(

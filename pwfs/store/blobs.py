@@ -4,26 +4,34 @@ A blob appears under its name whole, by a link or a rename, and never changes: i
 may be a hard link to the file a program wrote. What is being written lies in ``tmp``; what a
 killed process left there is removed when the store is opened, which is why only the holder of the
 repository's lock may open it.
+
+What was stored without being synced is remembered until `sync`, which whoever makes the log durable
+calls first. What a killed process left unsynced is `sync_all`'s.
 """
 
-import ctypes
 import errno
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+import secrets
+import threading
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pwfs.model.errors import BlobMissing, Corrupt, NoSpace, TooLarge
+from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt, NoSpace, TooLarge
 from pwfs.model.ids import BlobHash, hash_blob, is_hash
+from pwfs.store.syncing import sync_directory, sync_file, sync_filesystem
+from pwfs.store.verifying import DAMAGE, VerifiedFiles, check_file
 
 if TYPE_CHECKING:
     from pwfs.store.protocols import BlobStore
 
 _MODE = 0o444
 _COPY_BYTES = 1 << 20
+SYNCED_ONE_BY_ONE_MAX = 32
+"""More blobs than that are synced with all of their filesystem, by one call."""
 # The file cannot have another name there: another filesystem, too many names already, or a kernel
 # (fs.protected_hardlinks) or filesystem that does not allow it.
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}
@@ -39,10 +47,16 @@ class FileBlobStore:
         self._numbers = itertools.count()
         # The subdirectories known to be on disk in the root, so that it is fsynced once for each.
         self._durable_shards: set[Path] = set()
+        self._verified = VerifiedFiles()
+        self._unsynced: dict[BlobHash, None] = {}
+        # Those whose fsync failed: the kernel may call their pages clean, so they are copied.
+        self._unwritten: set[BlobHash] = set()
+        self._unsynced_lock = threading.Lock()
+        self._syncing = threading.Lock()
         with _refused_when_full("the blobs' directory"):
             if not self._root.is_dir():
                 self._root.mkdir(parents=True, exist_ok=True)
-                _sync_directory(self._root.parent)
+                sync_directory(self._root.parent)
             self._temporary.mkdir(exist_ok=True)
             for leftover in self._temporary.iterdir():
                 leftover.unlink()
@@ -89,25 +103,55 @@ class FileBlobStore:
                         raise
                     self._copy(descriptor, blob_hash, sync=sync)
                     return
-                if sync:
-                    self._sync_directories(target)
+                self._entered(blob_hash, sync=sync)
             finally:
                 os.close(descriptor)
 
     def get(self, blob_hash: BlobHash) -> bytes:
+        descriptor = self._open_file(blob_hash)
         try:
-            content = self.path(blob_hash).read_bytes()
-        except FileNotFoundError:
-            raise BlobMissing(blob_hash=blob_hash) from None
+            with os.fdopen(descriptor, "rb", closefd=False, buffering=0) as file:
+                content = file.read()
+        except OSError as error:
+            raise _damaged(error, blob_hash) from error
+        finally:
+            os.close(descriptor)
         if hash_blob(content) != blob_hash:
-            raise Corrupt(what=f"Blob {blob_hash} holds other bytes than its name says")
+            reason = f"holds {len(content)} other bytes"
+            raise BlobDamaged(blob_hash=blob_hash, reason=reason)
         return content
 
     def open(self, blob_hash: BlobHash) -> int:
+        descriptor = self._open_file(blob_hash)
         try:
-            return os.open(self.path(blob_hash), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            status = os.fstat(descriptor)
+            if not self._verified.has(blob_hash, status):
+                check_file(descriptor, blob_hash, status)
+                self._verified.add(blob_hash, status)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def verify(self, blob_hash: BlobHash) -> None:
+        os.close(self.open(blob_hash))
+
+    def is_verified(self, blob_hash: BlobHash) -> bool:
+        try:
+            status = os.lstat(self.path(blob_hash))
+        except OSError:
+            return False
+        return self._verified.has(blob_hash, status)
+
+    def _open_file(self, blob_hash: BlobHash) -> int:
+        # Something else may have taken its place: a link is not followed, a FIFO not waited for.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            return os.open(self.path(blob_hash), flags)
+        except (FileNotFoundError, NotADirectoryError):
             raise BlobMissing(blob_hash=blob_hash) from None
+        except OSError as error:
+            raise _damaged(error, blob_hash) from error
 
     def path(self, blob_hash: BlobHash) -> Path:
         if not is_hash(blob_hash):  # it must not name a place outside the store
@@ -130,38 +174,89 @@ class FileBlobStore:
                     if is_hash(prefix + file.name):
                         yield BlobHash(prefix + file.name)
 
+    def sync(self) -> None:
+        with self._synced() as pending:
+            if len(pending) > SYNCED_ONE_BY_ONE_MAX and not self._unwritten:
+                sync_filesystem(self._root)
+            else:
+                self._sync_each(pending)
+
     def sync_all(self) -> None:
-        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with self._synced():
+            sync_filesystem(self._root)
+
+    @contextmanager
+    def _synced(self) -> Iterator[Collection[BlobHash]]:
+        """Gives what is not synced; it counts as synced unless an error is raised."""
+        # Whoever comes while another one syncs waits for it: what he stored may be among that.
+        with self._syncing, _refused_when_full("the blobs"):
+            with self._unsynced_lock:
+                pending, self._unsynced = self._unsynced, {}
+            try:
+                yield pending
+            except BaseException:
+                with self._unsynced_lock:
+                    self._unsynced = {**pending, **self._unsynced}
+                raise
+
+    def _sync_each(self, pending: Iterable[BlobHash]) -> None:
+        shards: dict[Path, None] = {}
+        for blob_hash in pending:
+            target = self.path(blob_hash)
+            try:
+                self._sync_one(blob_hash, target)
+            except FileNotFoundError:
+                # Somebody removed it. Nothing that is done here brings it back; reading tells.
+                continue
+            shards[target.parent] = None
+        for shard in shards:
+            self._sync_shard(shard)
+
+    def _sync_one(self, blob_hash: BlobHash, target: Path) -> None:
+        if blob_hash in self._unwritten:
+            descriptor = self._open_file(blob_hash)
+            try:
+                self._copy(descriptor, blob_hash, sync=True)
+            finally:
+                os.close(descriptor)
+            self._unwritten.discard(blob_hash)
+            return
         try:
-            with _refused_when_full("the blobs"):
-                _sync_filesystem(descriptor)
-        finally:
-            os.close(descriptor)
+            sync_file(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                self._unwritten.add(blob_hash)
+            raise
 
     def _temporary_file(self) -> Path:
         return self._temporary / str(next(self._numbers))
 
     def _is_stored(self, blob_hash: BlobHash, size_bytes: int, *, sync: bool) -> bool:
-        """Tells whether a blob is there, and makes it durable if asked.
+        """Tells whether a blob is there and good, and makes it durable if asked.
 
-        One that was never synced may come back from a power failure empty or short. The size
-        shows that, and it is then written anew.
+        A damaged one is not: storing its content again replaces it. One that was never synced
+        may come back from a power failure empty or short.
         """
         target = self.path(blob_hash)
         try:
-            if target.stat().st_size != size_bytes:
+            if target.lstat().st_size != size_bytes:
                 return False
+            self.verify(blob_hash)
             if sync:
                 # Who put it before may not have synced it; where that happened this costs little.
-                descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                self._sync_directories(target)
-        except FileNotFoundError:
+                sync_file(target)
+                self._sync_shard(target.parent)
+        except (FileNotFoundError, NotADirectoryError, BlobMissing, BlobDamaged):
             return False
         return True
+
+    def _entered(self, blob_hash: BlobHash, *, sync: bool) -> None:
+        """After a blob got its name, its content synced already if ``sync``."""
+        if sync:
+            self._sync_shard(self.path(blob_hash).parent)
+            return
+        with self._unsynced_lock:
+            self._unsynced[blob_hash] = None
 
     @contextmanager
     def _new_file(self, what: str, size_bytes: int | None) -> Iterator[tuple[Path, int]]:
@@ -183,10 +278,8 @@ class FileBlobStore:
         os.fchmod(descriptor, _MODE)
         if sync:
             os.fsync(descriptor)
-        target = self.path(blob_hash)
-        self._rename(temporary, target)
-        if sync:
-            self._sync_directories(target)
+        self._rename(temporary, self.path(blob_hash))
+        self._entered(blob_hash, sync=sync)
 
     def _copy(self, source: int, blob_hash: BlobHash, *, sync: bool) -> None:
         digest = hashlib.sha256()
@@ -206,6 +299,9 @@ class FileBlobStore:
         except FileNotFoundError:
             target.parent.mkdir(exist_ok=True)
             temporary.rename(target)
+        except IsADirectoryError:
+            self._set_aside(target)
+            temporary.rename(target)
 
     def _link(self, source: Path, target: Path) -> None:
         """Gives a file the target's name too, in place of a damaged blob if there is one."""
@@ -217,16 +313,22 @@ class FileBlobStore:
         except FileExistsError:
             temporary = self._temporary_file()
             temporary.hardlink_to(source)
-            temporary.rename(target)
-            # Between two names of one file a rename does nothing, and says that it did.
-            temporary.unlink(missing_ok=True)
+            try:
+                self._rename(temporary, target)
+            finally:
+                # Between two names of one file a rename does nothing, and says that it did.
+                temporary.unlink(missing_ok=True)
 
-    def _sync_directories(self, target: Path) -> None:
-        """Makes a blob's name durable: in its directory, and that directory in the root."""
-        shard = target.parent
-        _sync_directory(shard)
+    def _set_aside(self, directory: Path) -> None:
+        """Moves away a directory that took a blob's place, with whatever is in it."""
+        name = f"not-a-blob-{directory.parent.name}{directory.name}-{secrets.token_hex(3)}"
+        directory.rename(self._root / name)
+
+    def _sync_shard(self, shard: Path) -> None:
+        """Makes names durable: in their directory, and that directory in the root."""
+        sync_directory(shard)
         if shard not in self._durable_shards:
-            _sync_directory(self._root)
+            sync_directory(self._root)
             self._durable_shards.add(shard)
 
 
@@ -237,22 +339,11 @@ def _write(descriptor: int, content: bytes) -> None:
         written += os.write(descriptor, memoryview(content)[written:])
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _sync_filesystem(descriptor: int) -> None:
-    """Calls syncfs(2), which Python does not have."""
-    if _libc.syncfs(descriptor) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+def _damaged(error: OSError, blob_hash: BlobHash) -> OSError | BlobDamaged:
+    """Says that a file is damaged, unless it is the process that lacks something."""
+    if error.errno not in DAMAGE:
+        return error
+    return BlobDamaged(blob_hash=blob_hash, reason=f"cannot be read: {error.strerror}")
 
 
 @contextmanager

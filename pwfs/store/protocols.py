@@ -42,7 +42,17 @@ class Durable(Protocol):
         """Whether a transaction is open."""
 
     def sync(self) -> None:
-        """Returns when all that is committed is on disk. May be called from any thread."""
+        """Returns when all that is committed is on disk, and before it what it names.
+
+        May be called from any thread.
+        """
+
+    def checkpoint(self) -> None:
+        """Tidies what commits leave behind, once it is worth it; ordered as `sync` is.
+
+        May be called from any thread, now and then. Without it the log tidies itself, later, in
+        the middle of a commit.
+        """
 
     def close(self) -> None:
         """Lets go of the files. Closing twice is harmless."""
@@ -234,8 +244,9 @@ class LogStore(
 class BlobStore(Protocol):
     """Contents of files by their SHA-256, each kept once; any thread may use it.
 
-    With ``sync`` a content is on disk when the call returns, also when it was there before.
-    Writing raises `NoSpace` and leaves nothing behind when the disk is full.
+    With ``sync`` a content is on disk when the call returns, also when it was there before; other
+    ones are once `sync` was called. Writing raises `NoSpace` and leaves nothing behind when the
+    disk is full. A damaged content is never given out, and storing it again replaces it.
     """
 
     def put(self, content: bytes, *, sync: bool = False) -> BlobHash:
@@ -263,15 +274,24 @@ class BlobStore(Protocol):
 
         Raises:
             BlobMissing: it is not stored.
-            Corrupt: the stored bytes are others.
+            BlobDamaged: it cannot be read, or the stored bytes are others.
         """
 
     def open(self, blob_hash: BlobHash) -> int:
         """Opens a content for reading; the descriptor is the caller's to close.
 
+        The first time it reads all of it and compares it with its name.
+
         Raises:
             BlobMissing: it is not stored.
+            BlobDamaged: it cannot be read, or the stored bytes are others.
         """
+
+    def verify(self, blob_hash: BlobHash) -> None:
+        """Raises what `open` would; then opening it, unchanged, costs no reading."""
+
+    def is_verified(self, blob_hash: BlobHash) -> bool:
+        """Whether `open` would return without reading the content."""
 
     def path(self, blob_hash: BlobHash) -> Path:
         """Tells where a content is, or would be."""
@@ -289,5 +309,8 @@ class BlobStore(Protocol):
     def hashes(self) -> Iterator[BlobHash]:
         """Names every content, in no order."""
 
+    def sync(self) -> None:
+        """Returns when every content stored through this object so far is on disk."""
+
     def sync_all(self) -> None:
-        """Returns when every content stored so far is on disk."""
+        """Returns when every content is on disk, also what an earlier process stored."""

@@ -2,13 +2,17 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pwfs.model.errors import Corrupt, NewerSchema, NoSpace, StoreBusy
+import structlog
+
+from pwfs.model.errors import Corrupt, NewerSchema, NoSpace, PatchworkError, StoreBusy
 from pwfs.store.schema import SCHEMA_VERSION, migrate, user_version
+from pwfs.store.syncing import sync_directory
 
 Value = int | str | bytes | None
 """What a column holds."""
@@ -21,13 +25,17 @@ Row = tuple[Any, ...]
 can see: whoever reads one gives it its type by what it makes of it."""
 
 BUSY_TIMEOUT_S = 2.0
-CHECKPOINT_PAGES = 1000
+CHECKPOINT_COMMITS = 150
+CHECKPOINT_ROWS = 10_000
+"""A checkpoint is worth it after so many commits or changed rows: about a thousand pages."""
 JOURNAL_SIZE_LIMIT_BYTES = 64 << 20
+"""If nobody calls `checkpoint`, a commit does it once the write-ahead log is larger than this."""
 CACHE_SIZE_KIB = 32 << 10
 
 # SQLite reports a full disk as SQLITE_FULL, but as SQLITE_IOERR_SHMSIZE where it was the index of
 # the WAL that could not grow.
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+_log = structlog.get_logger(__name__)
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -39,8 +47,17 @@ class SqliteConnection:
     `transaction` commits by itself.
     """
 
-    def __init__(self, path: Path, *, read_only: bool, busy_timeout_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool,
+        busy_timeout_s: float,
+        before_sync: Callable[[], None],
+    ) -> None:
         """Opens the database and brings its schema up to date, unless ``read_only``.
+
+        ``before_sync`` is called before anything that is committed is put on disk.
 
         Raises:
             NewerSchema: it belongs to a newer Patchwork, and stays as it is.
@@ -48,7 +65,13 @@ class SqliteConnection:
         self.path = path
         self._depth = 0
         self._is_doomed = False
+        self._is_read_only = read_only
+        self._before_sync = before_sync
         self._synced_wal: tuple[int, int] | None = None
+        self._has_failed_to_sync = False
+        self._syncing = threading.Lock()
+        self._commits = 0
+        self._rows_at_checkpoint = 0
         with _said_in_our_words(path):
             _refuse_newer(path, busy_timeout_s)
             self._sqlite: sqlite3.Connection | None = sqlite3.connect(
@@ -76,7 +99,8 @@ class SqliteConnection:
         # A commit is in the WAL when it returns: the process may die. It is fsynced by `sync`,
         # and by SQLite before a checkpoint copies it into the database.
         sqlite.execute("PRAGMA synchronous = NORMAL")
-        sqlite.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        # A checkpoint makes durable what it copies: `checkpoint` does it, in the right order.
+        sqlite.execute("PRAGMA wal_autocheckpoint = 0")
         sqlite.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
         if user_version(sqlite) < SCHEMA_VERSION:
             migrate(sqlite)
@@ -119,6 +143,7 @@ class SqliteConnection:
             if self._is_doomed or not self.sqlite.in_transaction:
                 raise RuntimeError("an inner transaction failed and its error was dropped")
             self.execute("COMMIT")
+            self._commits += 1
         except BaseException:
             # After some errors, a full disk among them, SQLite has rolled back by itself.
             if self.sqlite.in_transaction:
@@ -126,6 +151,8 @@ class SqliteConnection:
             raise
         finally:
             self._depth = 0
+        if self._is_due() and self._wal_size_bytes() > JOURNAL_SIZE_LIMIT_BYTES:
+            self._checkpoint_overdue()
 
     def execute(self, statement: str, values: Values = ()) -> sqlite3.Cursor:
         """Runs a statement, which is prepared only the first time."""
@@ -166,7 +193,23 @@ class SqliteConnection:
         on the other hand, must never be opened and closed here: POSIX drops *all* of a process's
         locks on a file when it closes *any* descriptor of it, SQLite's too. (SQLite's own
         connections know of each other and take care.)
+
+        After an fsync that failed the kernel may hold for clean what never reached the disk, and
+        the next one would succeed in vain: then everything is copied into the database instead.
         """
+        self._before_sync()
+        with self._syncing:
+            try:
+                if self._has_failed_to_sync:
+                    self._run_checkpoint("TRUNCATE")
+                else:
+                    self._sync_log()
+            except BaseException:
+                self._has_failed_to_sync = True
+                raise
+            self._has_failed_to_sync = False
+
+    def _sync_log(self) -> None:
         try:
             descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -176,10 +219,57 @@ class SqliteConnection:
             status = os.fstat(descriptor)
             identity = (status.st_dev, status.st_ino)
             if identity != self._synced_wal:
-                _sync_directory(self.path.parent)
+                sync_directory(self.path.parent)
                 self._synced_wal = identity
         finally:
             os.close(descriptor)
+
+    def checkpoint(self) -> None:
+        """Moves the write-ahead log into the database, if it has grown; for any thread.
+
+        It goes through a connection of its own and hinders nobody who reads or writes meanwhile.
+        What they write while it runs stays for the next time.
+        """
+        if self._is_due():
+            self._checkpoint_now()
+
+    def _is_due(self) -> bool:
+        if self._is_read_only or self._sqlite is None:
+            return False
+        rows = self._sqlite.total_changes - self._rows_at_checkpoint
+        return self._commits >= CHECKPOINT_COMMITS or rows >= CHECKPOINT_ROWS
+
+    def _wal_size_bytes(self) -> int:
+        # A checkpoint lets the file be written from its start again; it is cut to the limit then.
+        try:
+            return Path(f"{self.path}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _checkpoint_now(self) -> None:
+        self._commits, self._rows_at_checkpoint = 0, self.sqlite.total_changes
+        self._before_sync()
+        with self._syncing:
+            self._run_checkpoint("PASSIVE")
+
+    def _run_checkpoint(self, mode: str) -> None:
+        sqlite = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            is_busy, _, _ = sqlite.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error as error:
+            _raise_in_our_words(error, self.path)
+        finally:
+            sqlite.close()
+        if is_busy and mode != "PASSIVE":
+            raise StoreBusy
+
+    def _checkpoint_overdue(self) -> None:
+        """Tidies in the middle of the work, because nobody does it beside it."""
+        try:
+            self._checkpoint_now()
+        except (PatchworkError, OSError) as error:
+            # What is committed stays committed, in the write-ahead log; later tries come.
+            _log.warning("the database is not tidied", error=str(error))
 
     def close(self) -> None:
         """Moves the write-ahead log into the database and lets go of both."""
@@ -187,9 +277,13 @@ class SqliteConnection:
             return
         if self._depth:
             raise RuntimeError("the log is closed inside a transaction")
-        sqlite, self._sqlite = self._sqlite, None
-        # The last connection to close checkpoints, and removes the log.
-        sqlite.close()
+        try:
+            if not self._is_read_only:
+                self._before_sync()
+        finally:
+            sqlite, self._sqlite = self._sqlite, None
+            # The last connection to close checkpoints, and removes the log.
+            sqlite.close()
 
 
 @contextmanager
@@ -225,11 +319,3 @@ def _refuse_newer(path: Path, busy_timeout_s: float) -> None:
         probe.close()
     if found > SCHEMA_VERSION:
         raise NewerSchema(found=found, supported=SCHEMA_VERSION)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,5 +1,6 @@
 """The log in one SQLite database, put together from its tables."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
     from pwfs.store.protocols import LogStore
 
 
+def _nothing() -> None:
+    """For a log whose operations name nothing that is kept elsewhere."""
+
+
 class SqliteLog:
     """Implements `pwfs.store.protocols.LogStore` on the database at ``path``, made if missing.
 
     The tables share one connection, and each implements one of the smaller protocols; their
-    methods are the log's own. All of it but `sync` is for one thread; another thread, and a long
+    methods are the log's own. All of it but `sync` and `checkpoint` is for one thread; another thread, and a long
     computation beside the writer, takes a `reader`. A second writer waits ``busy_timeout_s``
     before it raises StoreBusy: it may be held up by somebody's SQLite shell.
     """
@@ -31,16 +36,23 @@ class SqliteLog:
         *,
         read_only: bool = False,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
+        before_sync: Callable[[], None] = _nothing,
     ) -> None:
         """Opens the database.
+
+        ``before_sync`` puts on disk what operations name; it is called before anything makes the
+        operations durable, from the same thread.
 
         Raises:
             NewerSchema: a newer Patchwork wrote it; it stays as it is.
         """
-        connection = SqliteConnection(path, read_only=read_only, busy_timeout_s=busy_timeout_s)
+        connection = SqliteConnection(
+            path, read_only=read_only, busy_timeout_s=busy_timeout_s, before_sync=before_sync
+        )
         self._connection = connection
         self.transaction = connection.transaction
         self.sync = connection.sync
+        self.checkpoint = connection.checkpoint
         self.close = connection.close
 
         events = EventTable(connection)

@@ -32,11 +32,14 @@ def _only(repo: Repository) -> str:
 
 
 def test_a_missing_content(worked: Repository) -> None:
-    """A content that an operation names."""
+    """It says which operation, which landing, and which view have it."""
     path = worked.live("main").file(next(p for p, _ in worked.live("main").files() if p == "other"))
     assert path is not None
     worked.blobs.path(path.content_hash).unlink()
-    assert "is missing; operation" in _only(worked)
+    assert _only(worked) == (
+        f"blob {path.content_hash} is missing; operation 2 (other in initial-import) names it; "
+        "landing 3 (other) has it; main/other shows it; ws-one/other shows it; ws-two/other shows it"
+    )
 
 
 def test_a_missing_merged_content(worked: Repository) -> None:
@@ -44,16 +47,21 @@ def test_a_missing_merged_content(worked: Repository) -> None:
     merged = next(e for p, e in worked.live("main").files() if p == "README")
     assert "ONE" in shown(worked)["README"]
     worked.blobs.path(merged.content_hash).unlink()
-    assert "is missing; tree" in _only(worked)
+    problem = _only(worked)
+    assert f"{merged.content_hash} is missing; landing " in problem
+    assert "main/README shows it" in problem
 
 
-def test_a_damaged_content(worked: Repository) -> None:
-    """A content that is another than its name says."""
+@pytest.mark.parametrize("content", [b"p\n", b"", b"oo"])
+def test_a_damaged_content(worked: Repository, content: bytes) -> None:
+    """A content that is another than its name says, though of the same length."""
     entry = next(e for p, e in worked.live("main").files() if p == "other")
     file = worked.blobs.path(entry.content_hash)
     file.chmod(0o644)
-    file.write_bytes(b"p\n")
-    assert "is damaged; operation" in _only(worked)
+    file.write_bytes(content)
+    assert "is damaged, it holds" in _only(worked)
+    worked.blobs.put(b"o\n")
+    assert fsck(worked).is_clean
 
 
 def test_a_wrong_status(worked: Repository) -> None:

@@ -1,10 +1,12 @@
 """Losses that a review found, each as the shortest story that shows it."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from pwfs.model.errors import AlreadyQueued
 from pwfs.model.events import EventType
-from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import AttemptState, QueueItem, TestKey
@@ -218,20 +220,21 @@ def test_what_a_durable_save_merged_is_durable(
     seen = repo.live(two).seen(RepoPath("README"))
     write(repo, one, "README", LINES.replace("line 1\n", "ONE\n"))
     mine = entry(repo, LINES.replace("line 8\n", "TWO\n"))
-    synced: set[str] = set()
-    put = repo.blobs.put
-
-    def watched(content: bytes, *, sync: bool = False) -> BlobHash:
-        blob = put(content, sync=sync)
-        if sync:
-            synced.add(blob)
-        return blob
-
-    monkeypatch.setattr(repo.blobs, "put", watched)
-    edit = Edit(OpType.MODIFY, RepoPath("README"), mine, seen=seen)
-    (op,) = repo.record(two, [edit], durable=True)
+    (op,) = repo.record(two, [Edit(OpType.MODIFY, RepoPath("README"), mine, seen=seen)])
+    assert op.content_hash is not None
     assert op.content_hash != mine.content_hash
-    assert op.content_hash in synced
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    repo.log.sync()
+    merged = str(repo.blobs.path(op.content_hash))
+    assert merged in synced
+    assert synced.index(merged) < synced.index(f"{repo.layout.database}-wal")
 
 
 def test_a_merge_whose_content_is_gone_is_made_again(repo: Repository) -> None:

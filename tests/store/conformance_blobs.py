@@ -145,6 +145,16 @@ class BlobConformance:
 
     def test_everything_can_be_synced(self, blobs: BlobStore) -> None:
         """Empty or not."""
-        blobs.sync_all()
-        blobs.put(b"some")
-        blobs.sync_all()
+        for sync in (blobs.sync, blobs.sync_all):
+            sync()
+            blobs.put(b"some")
+            sync()
+
+    def test_a_content_is_verified_by_opening_it(self, blobs: BlobStore) -> None:
+        """And one that is not there cannot be."""
+        name = blobs.put(b"some")
+        blobs.verify(name)
+        assert blobs.is_verified(name)
+        assert not blobs.is_verified(ABSENT)
+        with pytest.raises(BlobMissing):
+            blobs.verify(ABSENT)

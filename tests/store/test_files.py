@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pwfs.model.errors import Corrupt, NoSpace
+from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt, NoSpace
 from pwfs.model.ids import hash_blob
-from pwfs.store.blobs import FileBlobStore
+from pwfs.store.blobs import SYNCED_ONE_BY_ONE_MAX, FileBlobStore
 from pwfs.store.protocols import BlobStore
 from tests.store.conformance_blobs import BlobConformance
 from tests.store.memory import MemoryBlobStore
@@ -100,7 +100,7 @@ def test_other_bytes_under_the_name_are_corrupt(blobs: FileBlobStore) -> None:
     file = blobs.path(NAME)
     file.chmod(0o600)
     file.write_bytes(CONTENT.upper())
-    with pytest.raises(Corrupt, match=NAME):
+    with pytest.raises(BlobDamaged, match=NAME):
         blobs.get(NAME)
 
 
@@ -121,6 +121,143 @@ def test_a_blob_cut_short_by_a_power_failure_is_written_anew(
         blobs.adopt(working_file(tmp_path), NAME)
     assert blobs.get(NAME) == CONTENT
     assert files_below(tmp_path / "blobs" / "tmp") == []
+
+
+def damage(kind: str, file: Path) -> None:
+    """Does to a blob's file what a disk, or somebody, may do."""
+    content = file.read_bytes()
+    file.chmod(0o600)
+    if kind == "flipped":
+        file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    elif kind == "cut":
+        file.write_bytes(content[:-3])
+    elif kind == "zeros":
+        file.write_bytes(bytes(len(content)))
+    elif kind == "same times":
+        status = file.stat()
+        file.write_bytes(content.upper())
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    else:
+        file.unlink()
+    if kind == "directory":
+        file.mkdir()
+        (file / "in it").touch()
+    elif kind == "link":
+        file.symlink_to("/etc/passwd")
+    elif kind == "dangling":
+        file.symlink_to("nowhere")
+    elif kind == "fifo":
+        os.mkfifo(file)
+
+
+DAMAGES = ["flipped", "cut", "zeros", "same times", "directory", "link", "dangling", "fifo", "gone"]
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("known", [False, True], ids=["unread", "read before"])
+def test_damage_is_never_given_out(blobs: FileBlobStore, kind: str, known: bool) -> None:
+    """Whatever happened to a file, before it was read or after: reading refuses it."""
+    blobs.put(CONTENT)
+    if known:
+        blobs.verify(NAME)
+    damage(kind, blobs.path(NAME))
+    assert not blobs.is_verified(NAME)
+    for read in (blobs.open, blobs.get, blobs.verify):
+        with pytest.raises(BlobMissing if kind == "gone" else BlobDamaged, match=NAME):
+            read(NAME)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("way", ["put", "put_stream", "adopt"])
+def test_storing_a_damaged_content_again_mends_it(
+    blobs: FileBlobStore, tmp_path: Path, kind: str, way: str
+) -> None:
+    """Though a file of that name, perhaps of that size, is there; also for good, on disk."""
+    blobs.put(CONTENT)
+    damage(kind, blobs.path(NAME))
+    if way == "put":
+        blobs.put(CONTENT, sync=True)
+    elif way == "put_stream":
+        blobs.put_stream([CONTENT], size_bytes_max=100)
+    else:
+        blobs.adopt(working_file(tmp_path), NAME)
+    assert blobs.get(NAME) == CONTENT
+    assert blobs.path(NAME).is_file()
+    assert files_below(tmp_path / "blobs" / "tmp") == []
+    assert list(blobs.hashes()) == [NAME]
+
+
+def test_what_cannot_be_read_is_damaged(
+    blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk's error while a content is read; a lack of descriptors is the process's own."""
+    blobs.put(CONTENT)
+
+    def broken(descriptor: int, size: int, offset: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", broken)
+        with pytest.raises(BlobDamaged, match="cannot be read"):
+            blobs.open(NAME)
+
+    def exhausted(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", exhausted)
+        with pytest.raises(OSError, match="open files"):
+            blobs.open(NAME)
+
+
+def test_a_content_is_read_once_to_be_verified(
+    blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it again costs no reading, as long as nobody changes the file."""
+    blobs.put(CONTENT)
+    os.close(blobs.open(NAME))
+
+    def refused(*_: object) -> bytes:
+        raise AssertionError("nothing is read")
+
+    monkeypatch.setattr(os, "pread", refused)
+    os.close(blobs.open(NAME))
+
+
+@pytest.mark.parametrize("number", [1, SYNCED_ONE_BY_ONE_MAX + 1])
+def test_what_was_put_without_sync_is_synced_later(
+    blobs: FileBlobStore, tmp_path: Path, synced: list[str], number: int
+) -> None:
+    """One by one, or with the filesystem where they are many; each once."""
+    contents = [b"%d" % index for index in range(number)]
+    for content in contents:
+        blobs.put(content)
+    assert synced == []
+    blobs.sync()
+    files = {str(blobs.path(hash_blob(content))) for content in contents}
+    assert (files <= set(synced)) == (number == 1)
+    before = len(synced)
+    blobs.sync()
+    assert len(synced) == before
+
+
+def test_a_blob_whose_fsync_failed_is_written_anew(
+    blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may hold for clean what never reached the disk: the next sync copies it."""
+    blobs.put(CONTENT)
+    first = blobs.path(NAME).stat().st_ino
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            blobs.sync()
+    blobs.sync()
+    assert blobs.path(NAME).stat().st_ino != first
+    assert blobs.get(NAME) == CONTENT
 
 
 def test_a_synced_blob_is_synced_with_its_directories(

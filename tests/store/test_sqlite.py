@@ -1,5 +1,6 @@
 """The log in SQLite: the conformance suite, and what only a database on a disk promises."""
 
+import errno
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from pwfs.store import schema
 from pwfs.store.blobs import FileBlobStore
 from pwfs.store.codec import op_metadata, op_record
 from pwfs.store.protocols import LogStore
-from pwfs.store.sqlite_connection import CHECKPOINT_PAGES
+from pwfs.store.sqlite_connection import CHECKPOINT_COMMITS, JOURNAL_SIZE_LIMIT_BYTES
 from pwfs.store.sqlite_log import SqliteLog
 from tests.store.conformance import LogConformance
 from tests.store.conformance_records import OpenLog
@@ -100,11 +101,58 @@ def test_closing_leaves_the_database_alone(log: SqliteLog, database: Path) -> No
 
 
 def test_the_write_ahead_log_stays_small(log: SqliteLog, database: Path) -> None:
-    """Checkpoints happen by themselves, however long the log is open."""
+    """As long as somebody tidies, however long the log is open."""
     page = b"\xff" * 4000
-    for number in range(3 * CHECKPOINT_PAGES):
+    for number in range(10 * CHECKPOINT_COMMITS):
         log.put_trees({TreeHash(f"{number:064x}"): page})
-    assert Path(f"{database}-wal").stat().st_size < 2 * CHECKPOINT_PAGES * 4120
+        log.checkpoint()
+    assert Path(f"{database}-wal").stat().st_size < 6 * CHECKPOINT_COMMITS * 4120
+
+
+def test_the_write_ahead_log_is_tidied_if_nobody_does_it(log: SqliteLog, database: Path) -> None:
+    """A commit does it then, once the log is large."""
+    page = b"\xff" * 400_000
+    for number in range(4 * CHECKPOINT_COMMITS):
+        log.put_trees({TreeHash(f"{number:064x}"): page})
+    assert Path(f"{database}-wal").stat().st_size < 1.2 * JOURNAL_SIZE_LIMIT_BYTES
+
+
+def test_what_operations_name_is_on_disk_before_they_are(tmp_path: Path) -> None:
+    """Promise 2 under a power failure: before a sync, a checkpoint and the end."""
+    database = tmp_path / "oplog.db"
+    calls: list[int] = []
+    log = SqliteLog(database, before_sync=lambda: calls.append(database.stat().st_size))
+    append(log, create("a"))
+    log.sync()
+    assert len(calls) == 1
+    for number in range(CHECKPOINT_COMMITS):
+        append(log, create(f"{number}"))
+    log.checkpoint()
+    assert len(calls) == 2
+    assert calls[1] == calls[0] < database.stat().st_size
+    append(log, create("b"))
+    before = database.stat().st_size
+    log.close()
+    assert calls[2:] == [before]
+
+
+def test_a_sync_that_failed_is_not_believed_the_next_time(
+    log: SqliteLog, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel forgets pages that it could not write: they are written elsewhere."""
+    append(log, create("a"))
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            log.sync()
+    assert Path(f"{database}-wal").stat().st_size
+    log.sync()
+    assert Path(f"{database}-wal").stat().st_size == 0
+    assert [op.path for op in log.ops()] == ["a"]
 
 
 @pytest.mark.parametrize("table", ["ops", "landings", "events"])

@@ -35,7 +35,8 @@ def check_repository(json: Json = False) -> None:
     """Recompute what is derived from the log, and compare; check every content's hash."""
     report = client().post("fsck")
     problems = report["problems"]
-    show(report, [*(str(problem) for problem in problems), _summary(report)])
+    lost = [f"lost in a power failure, and made good: {text}" for text in report["lost"]]
+    show(report, [*(str(problem) for problem in problems), *lost, _summary(report)])
     if problems:
         raise typer.Exit(ExitCode.CORRUPT)
 

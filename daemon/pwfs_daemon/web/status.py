@@ -45,4 +45,7 @@ async def post_fsck() -> Response:
         step()
         await trio.lowlevel.checkpoint()
     await trio.to_thread.run_sync(check.blobs)
+    for step in check.last_steps():
+        step()
+        await trio.lowlevel.checkpoint()
     return answer(check.report)

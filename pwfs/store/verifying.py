@@ -1,0 +1,90 @@
+"""Whether a blob's file holds what its name says, found out by reading it once.
+
+A file is known by its inode number, size and times: whoever changes it through the filesystem
+changes one of them, and it is read again. What a disk does to it below the filesystem shows only
+when it is read for the first time after a start, or by `patchwork fsck`, which reads everything.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from collections import OrderedDict
+
+from pwfs.model.errors import BlobDamaged
+from pwfs.model.ids import BlobHash
+
+KNOWN_MAX = 65_536
+_CHUNK_BYTES = 1 << 20
+_Identity = tuple[int, int, int, int, int]
+
+DAMAGE = frozenset(
+    {
+        errno.EACCES,
+        errno.EBADMSG,  # ext4: a checksum is wrong
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,  # a symbolic link, which O_NOFOLLOW refuses
+        errno.ENXIO,
+        errno.EPERM,
+        errno.EUCLEAN,  # the filesystem's structure is damaged
+    }
+)
+"""What opening or reading a file fails with when it, not the process, is at fault."""
+
+
+class VerifiedFiles:
+    """The blobs whose files were found good, the least recently used forgotten; for all threads."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[BlobHash, _Identity] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def has(self, blob_hash: BlobHash, status: os.stat_result) -> bool:
+        """Whether this very file was found good and is as it was then."""
+        with self._lock:
+            if self._known.get(blob_hash) != _identity(status):
+                return False
+            self._known.move_to_end(blob_hash)
+            return True
+
+    def add(self, blob_hash: BlobHash, status: os.stat_result) -> None:
+        """Notes that a file, as it was before it was read, holds what its name says."""
+        with self._lock:
+            self._known[blob_hash] = _identity(status)
+            if len(self._known) > KNOWN_MAX:
+                self._known.popitem(last=False)
+
+
+def check_file(descriptor: int, blob_hash: BlobHash, status: os.stat_result) -> None:
+    """Reads a blob's file and compares it with its name; ``status`` is its.
+
+    Raises:
+        BlobDamaged: it is no file, cannot be read, or holds other bytes.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise BlobDamaged(blob_hash=blob_hash, reason="is not a file")
+    digest = hashlib.sha256()
+    size_bytes = 0
+    try:
+        while chunk := os.pread(descriptor, _CHUNK_BYTES, size_bytes):
+            digest.update(chunk)
+            size_bytes += len(chunk)
+    except OSError as error:
+        if error.errno not in DAMAGE:
+            raise
+        reason = f"cannot be read: {error.strerror}"
+        raise BlobDamaged(blob_hash=blob_hash, reason=reason) from error
+    if digest.hexdigest() != blob_hash:
+        raise BlobDamaged(blob_hash=blob_hash, reason=f"holds {size_bytes} other bytes")
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
