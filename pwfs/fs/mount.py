@@ -78,7 +78,12 @@ class Mount:
         self._announcer: Announcer | None = None
         self._followed_event = repo.log.last_event_id()
         self._at = Collection(
-            "at", self._table, list_names=self._moments, open_space=self._open_moment
+            "at",
+            self._table,
+            list_names=self._moments,
+            open_space=self._open_moment,
+            # Every operation brings another number.
+            remembers_absence=False,
         )
         self._views = Collection(
             "views",

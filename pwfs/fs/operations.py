@@ -126,7 +126,11 @@ class MountOperations(pyfuse3.Operations):
             if answer is not None:
                 return answer
         node = None if text == RESERVED_NAME else directory.space.child(directory, text)
-        return negative() if node is None else self._looked_up(node)
+        if node is not None:
+            return self._looked_up(node)
+        if not directory.space.remembers_absence:
+            raise refusal(errno.ENOENT)
+        return negative()
 
     def _is_announcer(self, ctx: RequestContext) -> bool:
         """Whether this asks the process that tells watchers of changes made elsewhere."""

@@ -23,7 +23,13 @@ _STATIC_MODE = stat.S_IFDIR | 0o755
 
 
 class Space:
-    """A tree of nodes with one way of answering; this one refuses everything that writes."""
+    """A tree of nodes with one way of answering; this one refuses everything that writes.
+
+    ``remembers_absence`` says whether the kernel is told of every name that comes, so that it may
+    keep in mind which do not exist.
+    """
+
+    remembers_absence = True
 
     def __init__(self, id_: str, table: NodeTable) -> None:
         self.id = id_
@@ -172,7 +178,8 @@ class Space:
 class Collection(Space):
     """A fixed directory whose entries are other spaces: the top, ``at``, ``views``, ``ws``.
 
-    ``open_space`` gives the space of a name, or None; it is asked again after `gone`.
+    ``open_space`` gives the space of a name, or None; it is asked again after `gone`. Of names
+    that may come without `changed` being called, ``remembers_absence`` is False.
     """
 
     def __init__(
@@ -182,8 +189,10 @@ class Collection(Space):
         *,
         list_names: Callable[[], Iterable[str]],
         open_space: Callable[[str], Space | None],
+        remembers_absence: bool = True,
     ) -> None:
         super().__init__(id_, table)
+        self.remembers_absence = remembers_absence
         self._list_names = list_names
         self._open_space = open_space
         self._changed_ns = self.started_ns

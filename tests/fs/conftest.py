@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pwfs.repo.importing import init
+from tests.support.properties import check_properties
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSWER_S = 30
@@ -39,6 +40,8 @@ class Mounted:
         self.mountpoint = mountpoint
         self.log = repository.parent / "mount.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.is_damaged = False
+        """Set by a test that damages what is stored: the mount cannot show what the log says."""
 
     def start(self) -> None:
         """Starts the process and waits until it serves."""
@@ -110,6 +113,12 @@ class Mounted:
                 pipe.close()
         self.process = None
 
+    def check(self) -> None:
+        """Checks what holds after anything whatever, see `tests.support.properties`."""
+        if self.process is not None and not self.is_damaged:
+            self.call("barrier")
+            check_properties(self.repository, self.mountpoint)
+
     @property
     def main(self) -> Path:
         """Main, live."""
@@ -166,6 +175,7 @@ def mounted(tmp_path: Path) -> Iterator[Mounted]:
     mounted.start()
     try:
         yield mounted
+        mounted.check()
         mounted.stop()
         complaints = [
             line

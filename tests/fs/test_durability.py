@@ -133,6 +133,7 @@ def test_a_missing_blob_is_eio(mounted: Mounted) -> None:
     for blob in (mounted.repository / ".patchwork/blobs").rglob("*"):
         if blob.is_file() and blob.read_bytes() == b"hello\n":
             blob.unlink()
+    mounted.is_damaged = True
     with pytest.raises(OSError) as damaged:
         (mounted.main / "README.md").read_bytes()
     assert damaged.value.errno == errno.EIO

@@ -171,6 +171,8 @@ def test_moments_views_and_workspaces_come_and_go(mounted: Mounted) -> None:
     now = mounted.call("status")["head_seq"]
     assert now > head
     assert (at / str(now) / "README.md").read_text() == "later\n"
+    # A number that was asked for before it was given out.
+    assert (at / str(head + 1) / "README.md").read_text() == "hello\n"
     assert (at / str(head) / "README.md").read_text() == "hello\n"
     assert {str(now)} <= set(os.listdir(at))
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.support.project import Project, mount_points, temporary_project
+from tests.support.properties import check_properties
 
 PATIENCE_S = 30.0
 
@@ -130,9 +131,10 @@ class System:
         return self.pages("events")
 
     def check_sound(self) -> None:
-        """Recomputes what is derived."""
+        """Recomputes what is derived, and checks what holds after anything whatever."""
         found = self.post("fsck")
         assert found["problems"] == [], found["problems"]
+        check_properties(self.project.directory, self.mount)
 
     def close(self) -> None:
         """Ends the daemon and finds nothing left of it."""
