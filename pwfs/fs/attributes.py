@@ -126,8 +126,9 @@ def entry_attributes(
     atime_ns: int,
     mtime_ns: int,
     ctime_ns: int,
+    blocks: int | None = None,
 ) -> EntryAttributes:
-    """Fills pyfuse3's structure."""
+    """Fills pyfuse3's structure; ``blocks`` (of 512 bytes) are as many as hold the size."""
     attributes = EntryAttributes()
     attributes.st_ino = ino
     attributes.entry_timeout = CACHE_S
@@ -137,7 +138,7 @@ def entry_attributes(
     attributes.st_uid = uid
     attributes.st_gid = gid
     attributes.st_size = size
-    attributes.st_blocks = -(-size // BLOCK_BYTES)
+    attributes.st_blocks = -(-size // BLOCK_BYTES) if blocks is None else blocks
     attributes.st_atime_ns = atime_ns
     attributes.st_mtime_ns = mtime_ns
     attributes.st_ctime_ns = ctime_ns

@@ -195,6 +195,9 @@ class LiveSpace(Space):
         content = node.content or self.open_content(node)
         return os.pread(content.fd, size, offset)
 
+    def descriptor(self, node: Node) -> int:
+        return (node.content or self.open_content(node)).fd
+
     def open_content(self, node: Node) -> Content:
         """Opens the blob behind a file; EIO when it is missing or of another size."""
         assert node.entry is not None

@@ -24,6 +24,8 @@ from pwfs.fs.capture import Capturer
 from pwfs.fs.guard import Guard
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.live import LiveSpace
+from pwfs.fs.native import library
+from pwfs.fs.native.requests import NativeRequests
 from pwfs.fs.nodes import NodeTable
 from pwfs.fs.operations import MountOperations
 from pwfs.fs.spaces import Collection, Space
@@ -336,12 +338,29 @@ class Mount:
 
     async def _serve(self, serving: trio.CancelScope) -> None:
         with serving:
-            await pyfuse3.main()
+            if self.is_native:
+                await self._serve_native()
+            else:
+                await pyfuse3.main()
             if not self._winding_down:
                 raise MountUnavailable(
                     reason=f"{self.mountpoint} was unmounted by somebody else",
                     advice="Start the daemon again.",
                 )
+
+    @property
+    def is_native(self) -> bool:
+        """Whether requests that pyfuse3 does not know are answered (see `pwfs.fs.native`)."""
+        return library is not None and library.is_in_force
+
+    async def _serve_native(self) -> None:
+        assert library is not None
+        async with trio.open_nursery() as nursery:
+            requests = NativeRequests(library, self._operations, nursery)
+            try:
+                await pyfuse3.main()
+            finally:
+                requests.close()
 
     _winding_down = False
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from pyfuse3 import RequestContext
 
+from pwfs.fs.allocating import Allocating
 from pwfs.fs.attributes import PERMISSIONS, Attrs
 from pwfs.fs.content import Content, provenance
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, inode_number
-from pwfs.fs.writing import Writing
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
@@ -23,7 +23,7 @@ from pwfs.views.editor import DIRECTORY
 TARGET_BYTES_MAX = 4095
 
 
-class Naming(Writing):
+class Naming(Allocating):
     """The part of a workspace that makes and removes names."""
 
     async def create(

@@ -357,6 +357,25 @@ class MountOperations(pyfuse3.Operations):
         handle = self._handles[fh]
         return await handle.node.space.write(handle, off, buf)
 
+    # These three come by the native library: pyfuse3 does not know them.
+
+    @_answering
+    async def fallocate(self, fh: int, mode: int, offset: int, length: int) -> None:
+        handle = self._handles[fh]
+        await handle.node.space.fallocate(handle, mode, offset, length)
+
+    @_answering
+    async def lseek(self, fh: int, offset: int, whence: int) -> int:
+        node = self._handles[fh].node
+        return await node.space.seek(node, offset, whence)
+
+    @_answering
+    async def copy_file_range(
+        self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, length: int
+    ) -> int:
+        source, target = self._handles[fh_in], self._handles[fh_out]
+        return await target.node.space.copy_range(source, offset_in, target, offset_out, length)
+
     @_answering
     async def flush(self, fh: int) -> None:
         handle = self._handles[fh]

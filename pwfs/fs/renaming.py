@@ -11,10 +11,10 @@ from pyfuse3 import RENAME_EXCHANGE, RENAME_NOREPLACE, RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import provenance
+from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
 from pwfs.fs.naming import Naming
 from pwfs.fs.nodes import Kind, Node
-from pwfs.fs.writing import _copy
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType, Provenance
@@ -241,7 +241,7 @@ class Renaming(Naming):
             source = (node.content or self.open_content(node)).fd
             fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                _copy(source, fd, os.fstat(source).st_size)
+                copy_file(source, fd, os.fstat(source).st_size)
                 os.fchmod(fd, stat.S_IMODE(shown.st_mode))
             finally:
                 os.close(fd)

@@ -189,7 +189,10 @@ class Resolving(LiveSpace):
         attrs, entry, content = node.attrs, node.entry, node.content
         assert entry is not None
         is_private = content is not None and content.working is not None
-        size = content.size if content is not None and is_private else entry.size
+        size, blocks = entry.size, None
+        if content is not None and is_private:
+            status = os.fstat(content.fd)
+            size, blocks = status.st_size, status.st_blocks
         mtime_ns = atime_ns = ctime_ns = None
         if attrs is not None and (attrs.content == entry.content_hash or is_private or node.fresh):
             mtime_ns, atime_ns, ctime_ns = attrs.mtime_ns, attrs.atime_ns, attrs.ctime_ns
@@ -208,6 +211,7 @@ class Resolving(LiveSpace):
             uid=self.uid if attrs is None or attrs.uid is None else attrs.uid,
             gid=self.gid if attrs is None or attrs.gid is None else attrs.gid,
             size=size,
+            blocks=blocks,
             mtime_ns=mtime_ns,
             atime_ns=mtime_ns if atime_ns is None else atime_ns,
             ctime_ns=mtime_ns if ctime_ns is None else ctime_ns,
@@ -251,12 +255,12 @@ class Resolving(LiveSpace):
             uid=status.st_uid,
             gid=status.st_gid,
             size=status.st_size,
+            blocks=status.st_blocks,
             atime_ns=status.st_atime_ns,
             mtime_ns=status.st_mtime_ns,
             ctime_ns=status.st_ctime_ns,
         )
         attributes.st_rdev = status.st_rdev
-        attributes.st_blocks = status.st_blocks
         return attributes
 
     def touch(self, directory: Node) -> None:

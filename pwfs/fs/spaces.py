@@ -85,6 +85,14 @@ class Space:
         """Reads from an open file."""
         raise refusal(errno.EIO)
 
+    def descriptor(self, node: Node) -> int:
+        """The daemon's own descriptor of an open file, to read from; it may be replaced soon."""
+        raise refusal(errno.EIO)
+
+    async def seek(self, node: Node, offset: int, whence: int) -> int:
+        """Finds data (SEEK_DATA) or a hole (SEEK_HOLE) in an open file."""
+        return os.lseek(self.descriptor(node), offset, whence)
+
     def getxattr(self, node: Node, name: bytes) -> bytes:
         """An extended attribute's value."""
         raise refusal(errno.ENODATA)
@@ -152,6 +160,16 @@ class Space:
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> int:
         """Writes into an open file."""
+        raise refusal(errno.EROFS)
+
+    async def fallocate(self, handle: Handle, mode: int, offset: int, length: int) -> None:
+        """Allocates, zeroes or frees a range of an open file."""
+        raise refusal(errno.EROFS)
+
+    async def copy_range(
+        self, source: Handle, offset_in: int, target: Handle, offset_out: int, length: int
+    ) -> int:
+        """Copies between two open files, of which the target is here; returns how much."""
         raise refusal(errno.EROFS)
 
     async def flush(self, handle: Handle) -> None:

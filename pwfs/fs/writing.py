@@ -20,6 +20,7 @@ from pyfuse3 import RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import Content, Handle, provenance, write_all
+from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
 from pwfs.fs.journal import OpenFile
 from pwfs.fs.nodes import Kind, Node
@@ -129,11 +130,11 @@ class Writing(Resolving):
             working, fd = self._new_working_file()
             try:
                 if size <= INLINE_BYTES_MAX:
-                    _copy(content.fd, fd, size)
+                    copy_file(content.fd, fd, size)
                 else:
                     content.busy = trio.Event()
                     try:
-                        await trio.to_thread.run_sync(_copy, content.fd, fd, size)
+                        await trio.to_thread.run_sync(copy_file, content.fd, fd, size)
                     finally:
                         content.busy.set()
                         content.busy = None
@@ -434,22 +435,6 @@ def hash_file(fd: int, size: int) -> BlobHash:
         digest.update(chunk)
         offset += len(chunk)
     return BlobHash(digest.hexdigest())
-
-
-def _copy(source: int, target: int, size: int) -> None:
-    offset = 0
-    while offset < size:
-        try:
-            count = os.copy_file_range(source, target, size - offset, offset, offset)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-            count = write_all(
-                target, os.pread(source, min(_CHUNK_BYTES, size - offset), offset), offset
-            )
-        if count == 0:
-            raise refusal(errno.EIO)
-        offset += count
 
 
 def _is_read_write(fd: int) -> bool:

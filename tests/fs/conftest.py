@@ -192,3 +192,17 @@ def mounted(tmp_path: Path) -> Iterator[Mounted]:
             if not os.path.ismount(mounted.mountpoint):
                 break
             time.sleep(0.05)
+
+
+@pytest.fixture(params=["tracked", "scratch"])
+def place(request: pytest.FixtureRequest, mounted: Mounted) -> Path:
+    """A directory of the workspace ``ws-work``: once its files are logged, once ignored."""
+    workspace = mounted.workspace()
+    directory = workspace / {"tracked": "kept", "scratch": "build"}[request.param]
+    directory.mkdir()
+    return directory
+
+
+def is_tracked(place: Path) -> bool:
+    """Whether what is written in a `place` goes to the log."""
+    return place.name == "kept"

@@ -1,6 +1,6 @@
 """A process with one mount, driven by JSON lines: a mistake in it must not hang the tests.
 
-Each line in is ``[method, args, kwargs]`` of the repository (or ``barrier``, ``attach``); each line
+Each line in is ``[method, args, kwargs]`` of the repository (or ``barrier``, ``attach``, ``is_native``); each line
 out is ``{"result": ...}`` or ``{"error": ...}``. The first line out says that the mount is ready.
 """
 
@@ -54,6 +54,8 @@ async def _do(
     if method in ("attach", "detach"):
         await getattr(mount, method)(repo.workspace(args[0]))
         return None
+    if method == "is_native":
+        return mount.is_native
     if method == "nodes":
         return len(mount._table)
     if method == "files":

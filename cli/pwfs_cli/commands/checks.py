@@ -24,11 +24,20 @@ PYTHON_MIN = (3, 11)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; ``advice`` is empty when it is well."""
+    """One thing that was looked at; ``advice`` is empty when it is well.
+
+    A warning is advice about something that Patchwork works without.
+    """
 
     name: str
     found: str
     advice: str = ""
+    is_warning: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """In a word, how it is."""
+        return ("warning" if self.is_warning else "problem") if self.advice else "ok"
 
 
 def check_repository(json: Json = False) -> None:
@@ -46,12 +55,12 @@ def examine(json: Json = False) -> None:
     findings = list(_examine())
     lines = []
     for finding in findings:
-        lines.append(f"{'problem' if finding.advice else 'ok'} {finding.name}: {finding.found}")
+        lines.append(f"{finding.verdict} {finding.name}: {finding.found}")
         if finding.advice:
             lines.append(f"  -> {finding.advice}")
     answer = [{"name": f.name, "found": f.found, "advice": f.advice} for f in findings]
     show({"findings": answer}, lines)
-    if any(finding.advice for finding in findings):
+    if any(finding.verdict == "problem" for finding in findings):
         raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
@@ -75,7 +84,7 @@ def _examine() -> Iterator[Finding]:
     yield Finding("repository", str(root))
     yield _permission(root)
     yield _room(root)
-    yield _daemon()
+    yield from _daemon()
 
 
 def _fusermount() -> Finding:
@@ -111,13 +120,27 @@ def _room(root: Path) -> Finding:
     return Finding("disk", found, "Free some room." if free < ROOM_BYTES_MIN else "")
 
 
-def _daemon() -> Finding:
+def _daemon() -> Iterator[Finding]:
     """Starts it if it does not run: that shows the schema, the mount and the address at once."""
     try:
         status = client().get("status")
     except ApiProblem as problem:
         document = problem.document
-        return Finding("daemon", str(document["detail"]), str(document.get("hint") or "See above."))
+        yield Finding("daemon", str(document["detail"]), str(document.get("hint") or "See above."))
+        return
     except PatchworkError as error:
-        return Finding("daemon", error.message, error.hint)
-    return Finding("daemon", f"answers (pid {status['daemon']['pid']})")
+        yield Finding("daemon", error.message, error.hint)
+        return
+    yield Finding("daemon", f"answers (pid {status['daemon']['pid']})")
+    yield _native(bool(status["daemon"]["native"]))
+
+
+def _native(is_native: bool) -> Finding:
+    if is_native:
+        return Finding("native library", "in use")
+    return Finding(
+        "native library",
+        "not in use: no fallocate, holes read as data, copies go through the program",
+        "Install gcc, pkg-config and libfuse3-dev, then Patchwork again; restart the daemon.",
+        is_warning=True,
+    )

@@ -17,6 +17,10 @@ class MountDoor(Protocol):
 
     mountpoint: Path
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the native library serves what pyfuse3 does not know."""
+
     async def capture_all(self) -> None:
         """Puts what open files hold into the log."""
 

@@ -24,6 +24,7 @@ async def get_status() -> Response:
         "pid": os.getpid(),
         "version": __version__,
         "mount": str(services().mount.mountpoint),
+        "native": services().mount.is_native,
         "http": services().http,
     }
     return answer({**found, "daemon": daemon})

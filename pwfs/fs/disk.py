@@ -1,0 +1,84 @@
+"""What the mount has the disk below do: sparse copies, allocating, finding holes.
+
+All of it blocks; what is large belongs into a thread.
+"""
+
+import ctypes
+import errno
+import os
+
+from pwfs.fs.content import write_all
+from pwfs.fs.errors import refusal
+
+KEEP_SIZE = 1
+PUNCH_HOLE = 2
+ZERO_RANGE = 16
+_ALLOCATE_MODES = frozenset(
+    {0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE}
+)
+_CHUNK_BYTES = 1 << 20
+# The disks that cannot copy inside the kernel, or not between these two files.
+_NOT_COPIED = frozenset({errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+
+def allocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """Does what fallocate(2) does.
+
+    Raises:
+        FUSEError: the mode is none that we know (EOPNOTSUPP).
+        OSError: as the disk answers.
+    """
+    if mode not in _ALLOCATE_MODES:
+        raise refusal(errno.EOPNOTSUPP)
+    while _libc.fallocate(fd, mode, offset, length) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+
+
+def copy_file(source: int, target: int, size: int) -> None:
+    """Copies the first ``size`` bytes into an empty file; what is a hole there is one here.
+
+    Raises:
+        FUSEError: the source ends before (EIO).
+    """
+    if size > os.fstat(source).st_size:
+        raise refusal(errno.EIO)
+    position = 0
+    while position < size:
+        try:
+            begin = os.lseek(source, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break
+        end = min(os.lseek(source, begin, os.SEEK_HOLE), size)
+        if begin >= size:
+            break
+        if copy_range(source, begin, target, begin, end - begin) != end - begin:
+            raise refusal(errno.EIO)
+        position = end
+    os.ftruncate(target, size)
+
+
+def copy_range(source: int, offset_in: int, target: int, offset_out: int, length: int) -> int:
+    """Copies bytes from one file to another; returns how many, fewer where the source ends."""
+    copied = 0
+    while copied < length:
+        left = length - copied
+        try:
+            count = os.copy_file_range(
+                source, target, left, offset_in + copied, offset_out + copied
+            )
+        except OSError as error:
+            if error.errno not in _NOT_COPIED:
+                raise
+            chunk = os.pread(source, min(_CHUNK_BYTES, left), offset_in + copied)
+            count = write_all(target, chunk, offset_out + copied) if chunk else 0
+        if count == 0:
+            break
+        copied += count
+    return copied
