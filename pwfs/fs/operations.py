@@ -5,57 +5,32 @@ trio thread.
 """
 
 import errno
-import functools
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 import structlog
 from pyfuse3 import (
     EntryAttributes,
     FileInfo,
-    FUSEError,
     ReaddirToken,
     RequestContext,
     SetattrFields,
     StatvfsData,
 )
 
+from pwfs.fs.answering import answering
 from pwfs.fs.attributes import negative
 from pwfs.fs.content import Handle
-from pwfs.fs.errors import errno_of, refusal
+from pwfs.fs.errors import refusal
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.watching import Announcer, Verb
-from pwfs.model.errors import PatchworkError
 from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RESERVED_NAME
 
 _log = structlog.get_logger(__name__)
 _CAPABILITY = b"security.capability"
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _answering(
-    handler: Callable[Concatenate["MountOperations", _P], Coroutine[Any, Any, _R]],
-) -> Callable[Concatenate["MountOperations", _P], Coroutine[Any, Any, _R]]:
-    """Turns what a handler raises into an errno; a mistake of ours is EIO, not a dead mount."""
-
-    async def answer(self: "MountOperations", /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return await handler(self, *args, **kwargs)
-        except FUSEError:
-            raise
-        except (PatchworkError, OSError) as error:
-            raise refusal(errno_of(error)) from error
-        except Exception as error:
-            _log.exception("request failed", handler=handler.__name__)
-            raise refusal(errno.EIO) from error
-
-    functools.update_wrapper(answer, handler)
-    return answer
 
 
 @dataclass(slots=True)
@@ -105,7 +80,7 @@ class MountOperations(pyfuse3.Operations):
         node.lookups += 1
         return attributes
 
-    @_answering
+    @answering
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         directory = self._table.get(parent_inode)
         if not directory.is_directory:
@@ -174,12 +149,12 @@ class MountOperations(pyfuse3.Operations):
         for ino, count in inode_list:
             self._table.forget(ino, count)
 
-    @_answering
+    @answering
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         node = self._table.get(inode)
         return node.space.attributes(node)
 
-    @_answering
+    @answering
     async def setattr(
         self,
         inode: int,
@@ -197,7 +172,7 @@ class MountOperations(pyfuse3.Operations):
         self._told_by_epoch(before)
         return node.space.attributes(node)
 
-    @_answering
+    @answering
     async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
         node = self._table.get(inode)
         return await node.space.readlink(node)
@@ -219,7 +194,7 @@ class MountOperations(pyfuse3.Operations):
         if self.invalidator is not None and self.invalidator.queued_names != before:
             await self.invalidator.drain()
 
-    @_answering
+    @answering
     async def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
@@ -232,7 +207,7 @@ class MountOperations(pyfuse3.Operations):
         self._told_by_epoch(before)
         return self._looked_up(node)
 
-    @_answering
+    @answering
     async def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
@@ -243,7 +218,7 @@ class MountOperations(pyfuse3.Operations):
         node = await directory.space.mkdir(directory, self._name(name), mode, ctx)
         return self._looked_up(node)
 
-    @_answering
+    @answering
     async def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
@@ -256,7 +231,7 @@ class MountOperations(pyfuse3.Operations):
         self._told_by_epoch(before)
         return self._looked_up(node)
 
-    @_answering
+    @answering
     async def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
@@ -269,7 +244,7 @@ class MountOperations(pyfuse3.Operations):
         self._told_by_epoch(before)
         return self._looked_up(node)
 
-    @_answering
+    @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         directory = self._table.get(parent_inode)
         if self._is_announced_removal(Verb.REMOVE, directory, self._name(name), ctx):
@@ -278,14 +253,14 @@ class MountOperations(pyfuse3.Operations):
         await directory.space.unlink(directory, self._name(name), ctx)
         self._told_by_epoch(before)
 
-    @_answering
+    @answering
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         directory = self._table.get(parent_inode)
         if self._is_announced_removal(Verb.REMOVE_DIRECTORY, directory, self._name(name), ctx):
             return
         await directory.space.rmdir(directory, self._name(name), ctx)
 
-    @_answering
+    @answering
     async def rename(
         self,
         parent_inode_old: int,
@@ -304,7 +279,7 @@ class MountOperations(pyfuse3.Operations):
         await old.space.rename(old, self._name(name_old), new, self._name(name_new), flags, ctx)
         self._told_by_epoch(before)
 
-    @_answering
+    @answering
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
@@ -330,7 +305,11 @@ class MountOperations(pyfuse3.Operations):
         node.handles += 1
         return FileInfo(fh=number)
 
-    @_answering
+    def handle(self, fh: int) -> Handle:
+        """The open file that a number stands for."""
+        return self._handles[fh]
+
+    @answering
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         node = self._table.get(inode)
         if node.kind is Kind.DIRECTORY:
@@ -347,36 +326,17 @@ class MountOperations(pyfuse3.Operations):
             node.handles -= 1
         return self._opened(node, flags, ctx)
 
-    @_answering
+    @answering
     async def read(self, fh: int, off: int, size: int) -> bytes:
         node = self._handles[fh].node
         return await node.space.read(node, off, size)
 
-    @_answering
+    @answering
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         handle = self._handles[fh]
         return await handle.node.space.write(handle, off, buf)
 
-    # These three come by the native library: pyfuse3 does not know them.
-
-    @_answering
-    async def fallocate(self, fh: int, mode: int, offset: int, length: int) -> None:
-        handle = self._handles[fh]
-        await handle.node.space.fallocate(handle, mode, offset, length)
-
-    @_answering
-    async def lseek(self, fh: int, offset: int, whence: int) -> int:
-        node = self._handles[fh].node
-        return await node.space.seek(node, offset, whence)
-
-    @_answering
-    async def copy_file_range(
-        self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, length: int
-    ) -> int:
-        source, target = self._handles[fh_in], self._handles[fh_out]
-        return await target.node.space.copy_range(source, offset_in, target, offset_out, length)
-
-    @_answering
+    @answering
     async def flush(self, fh: int) -> None:
         handle = self._handles[fh]
         if self.announcer is not None and handle.pid == self.announcer.pid:
@@ -385,14 +345,14 @@ class MountOperations(pyfuse3.Operations):
         await handle.node.space.flush(handle)
         await self._settled(before)
 
-    @_answering
+    @answering
     async def fsync(self, fh: int, datasync: bool) -> None:
         handle = self._handles[fh]
         before = self._queued()
         await handle.node.space.fsync(handle)
         self._told_by_epoch(before)
 
-    @_answering
+    @answering
     async def release(self, fh: int) -> None:
         handle = self._handles.pop(fh)
         handle.node.handles -= 1
@@ -403,7 +363,7 @@ class MountOperations(pyfuse3.Operations):
 
     # Directories
 
-    @_answering
+    @answering
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         node = self._table.get(inode)
         if not node.is_directory:
@@ -418,7 +378,7 @@ class MountOperations(pyfuse3.Operations):
         node.handles += 1
         return number
 
-    @_answering
+    @answering
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
         opened = self._directories[fh]
         node, space, names = opened.node, opened.node.space, opened.names
@@ -455,20 +415,20 @@ class MountOperations(pyfuse3.Operations):
                 return
             child.lookups += 1
 
-    @_answering
+    @answering
     async def releasedir(self, fh: int) -> None:
         opened = self._directories.pop(fh)
         opened.node.handles -= 1
         self._table.drop_unused(opened.node)
 
-    @_answering
+    @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         node = self._directories[fh].node
         await node.space.sync(node)
 
     # The rest
 
-    @_answering
+    @answering
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
         disk = os.statvfs(self._statfs_of)
         shown = StatvfsData()
@@ -486,12 +446,12 @@ class MountOperations(pyfuse3.Operations):
         shown.f_namemax = NAME_LENGTH_MAX_BYTES
         return shown
 
-    @_answering
+    @answering
     async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
         # default_permissions: the kernel has decided already.
         return True
 
-    @_answering
+    @answering
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         if name == _CAPABILITY:
             node = self._table.peek(inode)
@@ -502,19 +462,19 @@ class MountOperations(pyfuse3.Operations):
         node = self._table.get(inode)
         return node.space.getxattr(node, name)
 
-    @_answering
+    @answering
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         if name.startswith(b"system."):
             raise refusal(errno.EOPNOTSUPP)
         node = self._table.get(inode)
         node.space.setxattr(node, name, value)
 
-    @_answering
+    @answering
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
         node = self._table.get(inode)
         return list(node.space.listxattr(node))
 
-    @_answering
+    @answering
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         if name.startswith(b"system."):
             raise refusal(errno.EOPNOTSUPP)

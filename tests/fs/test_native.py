@@ -13,10 +13,12 @@ import pytest
 import trio
 import trio.testing
 
-from pwfs.fs.errors import refusal
+from pwfs.fs.content import Handle
 from pwfs.fs.native import Handlers, Library
 from pwfs.fs.native.requests import NativeRequests
+from pwfs.fs.nodes import Node, NodeTable
 from pwfs.fs.operations import MountOperations
+from pwfs.fs.spaces import Space
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "pwfs/fs/native/libpatchworkfs.so"
@@ -85,19 +87,30 @@ class _Library:
         self.answers.append(("count", request, count))
 
 
-class _Operations:
-    """Stands in for the mount: answers, refuses, or takes for ever."""
+class _Space(Space):
+    """Stands in for a workspace: answers, refuses, or takes for ever."""
 
-    async def fallocate(self, fh: int, mode: int, offset: int, length: int) -> None:
+    async def fallocate(self, handle: Handle, mode: int, offset: int, length: int) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def lseek(self, fh: int, offset: int, whence: int) -> int:
+    async def seek(self, node: Node, offset: int, whence: int) -> int:
         if offset < 0:
-            raise refusal(errno.ENXIO)
+            raise OSError(errno.ENXIO, "no data")
         return offset + 1
 
-    async def copy_file_range(self, *arguments: int) -> int:
+    async def copy_range(self, *arguments: object) -> int:
         await trio.sleep_forever()
+
+
+class _Operations:
+    """Stands in for the mount's dispatch: one open file."""
+
+    def __init__(self) -> None:
+        self.file = Handle(_Space("space", NodeTable()).root, os.O_RDWR, 1, 0)
+
+    def handle(self, fh: int) -> Handle:
+        assert fh in (7, 8)
+        return self.file
 
 
 async def test_every_request_is_answered_once() -> None:

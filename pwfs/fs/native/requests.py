@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import trio
 from pyfuse3 import FUSEError
 
+from pwfs.fs.answering import answering
 from pwfs.fs.native import Handlers, Library
 from pwfs.fs.operations import MountOperations
 
@@ -40,19 +41,17 @@ class NativeRequests:
         self._library.answer_by(Handlers())
 
     def _fallocate(self, request: int, fh: int, mode: int, offset: int, length: int) -> None:
-        work = partial(self._operations.fallocate, fh, mode, offset, length)
+        work = partial(self.fallocate, fh, mode, offset, length)
         self._begin(request, work, self._library.reply_done)
 
     def _lseek(self, request: int, fh: int, offset: int, whence: int) -> None:
-        work = partial(self._operations.lseek, fh, offset, whence)
+        work = partial(self.lseek, fh, offset, whence)
         self._begin(request, work, self._library.reply_offset)
 
     def _copy_file_range(
         self, request: int, fh_in: int, offset_in: int, fh_out: int, offset_out: int, length: int
     ) -> None:
-        work = partial(
-            self._operations.copy_file_range, fh_in, offset_in, fh_out, offset_out, length
-        )
+        work = partial(self.copy_file_range, fh_in, offset_in, fh_out, offset_out, length)
         self._begin(request, work, self._library.reply_count)
 
     def _begin(
@@ -75,3 +74,23 @@ class NativeRequests:
         except RuntimeError:
             # The nursery is closed. Nothing may be raised into C.
             self._library.reply_error(request, errno.EIO)
+
+    @answering
+    async def fallocate(self, fh: int, mode: int, offset: int, length: int) -> None:
+        """Allocates, zeroes or frees a range."""
+        handle = self._operations.handle(fh)
+        await handle.node.space.fallocate(handle, mode, offset, length)
+
+    @answering
+    async def lseek(self, fh: int, offset: int, whence: int) -> int:
+        """Finds data or a hole."""
+        node = self._operations.handle(fh).node
+        return await node.space.seek(node, offset, whence)
+
+    @answering
+    async def copy_file_range(
+        self, fh_in: int, offset_in: int, fh_out: int, offset_out: int, length: int
+    ) -> int:
+        """Copies from one open file to another; returns how many bytes."""
+        source, target = self._operations.handle(fh_in), self._operations.handle(fh_out)
+        return await target.node.space.copy_range(source, offset_in, target, offset_out, length)

@@ -1,0 +1,37 @@
+"""What every handler of a request does with what is raised in it."""
+
+import errno
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import structlog
+from pyfuse3 import FUSEError
+
+from pwfs.fs.errors import errno_of, refusal
+from pwfs.model.errors import PatchworkError
+
+_log = structlog.get_logger(__name__)
+_S = TypeVar("_S")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def answering(
+    handler: Callable[Concatenate[_S, _P], Coroutine[Any, Any, _R]],
+) -> Callable[Concatenate[_S, _P], Coroutine[Any, Any, _R]]:
+    """Turns what a handler raises into an errno; a mistake of ours is EIO, not a dead mount."""
+
+    async def answer(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return await handler(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except (PatchworkError, OSError) as error:
+            raise refusal(errno_of(error)) from error
+        except Exception as error:
+            _log.exception("request failed", handler=handler.__name__)
+            raise refusal(errno.EIO) from error
+
+    functools.update_wrapper(answer, handler)
+    return answer
