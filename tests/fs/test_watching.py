@@ -4,6 +4,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -232,6 +233,33 @@ def test_the_process_may_be_killed(mounted: Mounted) -> None:
         watch.rest()
         (other / "README.md").write_text("three")
         watch.until(inotify.MODIFY, "README.md")
+
+
+NODE = """
+const fs = require('fs');
+fs.watch(process.argv[1], {recursive: true}, (type, name) => console.log(type + ' ' + name));
+console.log('watching');
+"""
+
+
+def test_a_watcher_of_node(pair: tuple[Path, Path]) -> None:
+    """What bundlers and test runners are built on hears of a co-worker's saves, new and deep."""
+    ws, other = pair
+    with subprocess.Popen(
+        ["node", "-e", NODE, str(ws)], stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as node:
+        assert node.stdout is not None
+        try:
+            assert node.stdout.readline() == "watching\n"
+            (other / "src/app.py").write_text("changed\n")
+            (other / "new.js").write_text("new\n")
+            heard: set[str] = set()
+            while not {"change src/app.py", "rename new.js"} <= heard:
+                line = node.stdout.readline()
+                assert line, heard
+                heard.add(line.strip())
+        finally:
+            node.kill()
 
 
 def _children(mounted: Mounted, program: str) -> list[int]:
