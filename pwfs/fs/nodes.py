@@ -101,15 +101,18 @@ class Node:
     @property
     def path(self) -> RepoPath:
         """Where it is in its space, by its first name; ESTALE when no name leads here."""
-        cached = self.cached_path
-        if cached is not None:
-            return cached
-        if self.parent is None:
-            raise refusal(errno.ESTALE)
-        above = self.parent.path
-        path = RepoPath(f"{above}/{self.name}" if above else self.name)
-        if self.children is not None:
-            self.cached_path = path
+        chain: list[Node] = []
+        node = self
+        while node.cached_path is None:
+            if node.parent is None:
+                raise refusal(errno.ESTALE)
+            chain.append(node)
+            node = node.parent
+        path = node.cached_path
+        for node in reversed(chain):
+            path = RepoPath(f"{path}/{node.name}" if path else node.name)
+            if node.children is not None:
+                node.cached_path = path
         return path
 
     def path_of(self, name: str) -> RepoPath:

@@ -4,6 +4,7 @@
 
 import errno
 import os
+import secrets
 import stat
 from dataclasses import replace
 
@@ -233,7 +234,7 @@ class Renaming(Naming):
         """Writes a versioned file's bytes and attributes into scratch."""
         assert node.entry is not None
         place = self.scratch.make_room(path)
-        temporary = f"{place}~new"
+        temporary = os.fspath(self.files_directory / secrets.token_hex(8))
         shown = self.attributes(node)
         if node.kind is Kind.LINK:
             os.symlink(self.blobs.get(node.entry.content_hash), temporary)

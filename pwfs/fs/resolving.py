@@ -26,7 +26,7 @@ from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import hash_blob
 from pwfs.model.ignoring import IgnoreRules
 from pwfs.model.ops import Op
-from pwfs.model.paths import RepoPath, check_name, parents, split
+from pwfs.model.paths import PATH_LENGTH_MAX_BYTES, RepoPath, check_name, parents, split
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 from pwfs.repo.core import Movement
@@ -170,7 +170,7 @@ class Resolving(LiveSpace):
         self.check_exists(directory)
         self.check_writable()
         path = directory.path_of(name)
-        if len(path.encode()) > 4095:
+        if len(path.encode()) > PATH_LENGTH_MAX_BYTES:
             raise refusal(errno.ENAMETOOLONG)
         return path
 

@@ -4,6 +4,9 @@
 
 Paths are joined by hand, so every directory above one must be a real directory, never a symbolic
 link that would lead elsewhere: `check_directory` sees to that before a path below is used.
+
+What is deep in a workspace is deeper still on disk, beyond what one system call takes as a path.
+Such a place is named by way of an open directory, which lives as long as the string that names it.
 """
 
 import contextlib
@@ -12,8 +15,28 @@ import secrets
 import stat
 from pathlib import Path
 
-from pwfs.model.paths import RepoPath
+from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RepoPath
 from pwfs.store.syncing import sync_directory
+
+_NEAR_BYTES_MAX = 3500
+"""How much of a path is walked in one step: names that callers derive from it must fit too."""
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _FarPlace(str):
+    """A path through ``/proc/self/fd``; it leads there for as long as this object lives."""
+
+    __slots__ = ("_fd",)
+    _fd: int
+
+    @classmethod
+    def below(cls, fd: int, rest: bytes) -> "_FarPlace":
+        place = cls(f"/proc/self/fd/{fd}/{os.fsdecode(rest)}")
+        place._fd = fd
+        return place
+
+    def __del__(self) -> None:
+        os.close(self._fd)
 
 
 class Scratch:
@@ -24,8 +47,28 @@ class Scratch:
         self._root = os.fspath(root)
 
     def place(self, path: RepoPath) -> str:
-        """Where a path is on disk."""
-        return f"{self._root}/{path}" if path else self._root
+        """Where a path is on disk. Hold on to what is returned while it is used.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: something above a far path is not there.
+        """
+        place = f"{self._root}/{path}" if path else self._root
+        if len(place) * 4 <= _NEAR_BYTES_MAX or len(os.fsencode(place)) <= _NEAR_BYTES_MAX:
+            return place
+        return self._far(os.fsencode(path))
+
+    def _far(self, rest: bytes) -> str:
+        fd = os.open(self._root, _STEP)
+        try:
+            while len(rest) > _NEAR_BYTES_MAX:
+                end = rest.rindex(b"/", 0, _NEAR_BYTES_MAX)
+                below = os.open(rest[:end], _STEP, dir_fd=fd)
+                os.close(fd)
+                fd, rest = below, rest[end + 1 :]
+        except BaseException:
+            os.close(fd)
+            raise
+        return _FarPlace.below(fd, rest)
 
     def stat(self, path: RepoPath) -> os.stat_result | None:
         """What is at a path, None for nothing."""
@@ -65,21 +108,30 @@ class Scratch:
 
     def make_directory(self, path: RepoPath) -> None:
         """Makes a directory and those above it, where they are missing."""
-        try:
-            os.mkdir(self.place(path), 0o755)
-        except FileExistsError:
-            self.check_directory(path)
-        except (FileNotFoundError, NotADirectoryError):
-            above = path.rpartition("/")[0]
-            self.make_directory(RepoPath(above))
-            os.mkdir(self.place(path), 0o755)
+        missing = [path]
+        while missing:
+            try:
+                os.mkdir(self.place(missing[-1]), 0o755)
+            except FileExistsError:
+                if self.check_directory(missing[-1]):
+                    missing.pop()
+            except (FileNotFoundError, NotADirectoryError):
+                missing.append(RepoPath(missing[-1].rpartition("/")[0]))
+            else:
+                missing.pop()
 
-    def check_directory(self, path: RepoPath) -> None:
-        """Moves aside what stands where the view has a directory now."""
+    def check_directory(self, path: RepoPath) -> bool:
+        """Moves aside what stands where the view has a directory now; tells if one is there."""
         found = self.stat(path)
-        if found is not None and not stat.S_ISDIR(found.st_mode):
-            place = self.place(path)
-            os.rename(place, f"{place}~scratch-{secrets.token_hex(3)}")
+        is_directory = found is not None and stat.S_ISDIR(found.st_mode)
+        if found is not None and not is_directory:
+            above, _, name = path.rpartition("/")
+            aside = f"~scratch-{secrets.token_hex(3)}"
+            room_bytes = NAME_LENGTH_MAX_BYTES - len(aside)
+            kept = name.encode()[:room_bytes].decode(errors="ignore")
+            directory = self.place(RepoPath(above))
+            os.rename(f"{directory}/{name}", f"{directory}/{kept}{aside}")
+        return is_directory
 
     def make_room(self, path: RepoPath) -> str:
         """Makes the directory above a path; returns the path's place."""

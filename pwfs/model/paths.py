@@ -12,7 +12,8 @@ RepoPath = NewType("RepoPath", str)
 ROOT = RepoPath("")
 RESERVED_NAME = ".patchwork"
 NAME_LENGTH_MAX_BYTES = 255
-PATH_LENGTH_MAX_BYTES = 4095
+PATH_LENGTH_MAX_BYTES = 8191
+"""Twice the kernel's PATH_MAX: a path of full length from a working directory that is as deep."""
 
 
 def parse_path(text: str) -> RepoPath:
@@ -29,7 +30,11 @@ def parse_path(text: str) -> RepoPath:
     for name in text.split("/"):
         check_name(name, path=text)
     if len(text.encode()) > PATH_LENGTH_MAX_BYTES:
-        raise InvalidPath(path=text, reason=f"it is longer than {PATH_LENGTH_MAX_BYTES} bytes")
+        raise InvalidPath(
+            path=text,
+            reason=f"it is longer than {PATH_LENGTH_MAX_BYTES} bytes",
+            errno=errno.ENAMETOOLONG,
+        )
     return RepoPath(text)
 
 

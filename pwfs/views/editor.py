@@ -167,32 +167,46 @@ class TreeEditor:
 
     def files(self, directory: RepoPath = ROOT) -> Iterator[tuple[RepoPath, Leaf]]:
         """Yields every file below a directory."""
-        for name, child in (self.list(directory) or {}).items():
-            path = join(directory, name)
-            if child is DIRECTORY:
-                yield from self.files(path)
-            else:
-                assert not isinstance(child, Directory)
+        pending = [(directory, iter((self.list(directory) or {}).items()))]
+        while pending:
+            above, entries = pending[-1]
+            for name, child in entries:
+                path = join(above, name)
+                if isinstance(child, Directory):
+                    pending.append((path, iter((self.list(path) or {}).items())))
+                    break
                 yield path, child
+            else:
+                pending.pop()
 
     def write(self) -> tuple[TreeHash, dict[TreeHash, bytes]]:
         """Names the current state and returns the encodings of the directories that changed.
 
         No file may be pending.
         """
+        changed = [self._root] if self._root.hash is None else []
+        for folder in changed:
+            changed += [
+                child
+                for child in folder.children.values()
+                if isinstance(child, _Folder) and child.hash is None
+            ]
         written: dict[TreeHash, bytes] = {}
-        return self._write(self._root, written), written
+        # Each directory stands behind the one above it, so its name is known when that is written.
+        for folder in reversed(changed):
+            folder.hash, encoded = encode_tree(_listing(folder))
+            written[folder.hash] = encoded
+        assert self._root.hash is not None
+        return self._root.hash, written
 
-    def _write(self, folder: _Folder, written: dict[TreeHash, bytes]) -> TreeHash:
-        if folder.hash is not None:
-            return folder.hash
-        listing: dict[str, TreeEntry] = {}
-        for name, child in folder.children.items():
-            if isinstance(child, _Folder):
-                listing[name] = Subtree(self._write(child, written))
-            else:
-                assert not isinstance(child, Pending), f"{name} is not merged yet"
-                listing[name] = child
-        folder.hash, encoded = encode_tree(listing)
-        written[folder.hash] = encoded
-        return folder.hash
+
+def _listing(folder: _Folder) -> dict[str, TreeEntry]:
+    listing: dict[str, TreeEntry] = {}
+    for name, child in folder.children.items():
+        if isinstance(child, _Folder):
+            assert child.hash is not None
+            listing[name] = Subtree(child.hash)
+        else:
+            assert not isinstance(child, Pending), f"{name} is not merged yet"
+            listing[name] = child
+    return listing

@@ -98,12 +98,17 @@ def walk(
     source: TreeSource, root: TreeHash, directory: RepoPath = ROOT
 ) -> Iterator[tuple[RepoPath, FileEntry]]:
     """Yields all files below a tree, sorted by name within each directory."""
-    for name, entry in source.listing(root).items():
-        path = join(directory, name)
-        if isinstance(entry, Subtree):
-            yield from walk(source, entry.hash, path)
-        else:
+    pending = [(directory, iter(source.listing(root).items()))]
+    while pending:
+        above, entries = pending[-1]
+        for name, entry in entries:
+            path = join(above, name)
+            if isinstance(entry, Subtree):
+                pending.append((path, iter(source.listing(entry.hash).items())))
+                break
             yield path, entry
+        else:
+            pending.pop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +124,38 @@ def diff_trees(
     source: TreeSource, old: TreeHash, new: TreeHash, directory: RepoPath = ROOT
 ) -> Iterator[Difference]:
     """Yields the differing files, in time proportional to the differing directories."""
-    if old == new:
-        return
-    before, after = source.listing(old), source.listing(new)
-    for name in {**before, **after}:
-        was, now = before.get(name), after.get(name)
-        if was == now:
-            continue
-        path = join(directory, name)
-        if isinstance(was, Subtree) and isinstance(now, Subtree):
-            yield from diff_trees(source, was.hash, now.hash, path)
-            continue
-        if isinstance(was, Subtree):
-            for below, entry in walk(source, was.hash, path):
-                yield Difference(below, entry, None)
-        if isinstance(now, Subtree):
-            for below, entry in walk(source, now.hash, path):
-                yield Difference(below, None, entry)
-        was_file = was if isinstance(was, FileEntry) else None
-        now_file = now if isinstance(now, FileEntry) else None
-        if was_file is not None or now_file is not None:
-            yield Difference(path, was_file, now_file)
+    pending = [_Pair(source, old, new, directory)] if old != new else []
+    while pending:
+        pair = pending[-1]
+        for name in pair.names:
+            was, now = pair.before.get(name), pair.after.get(name)
+            if was == now:
+                continue
+            path = join(pair.directory, name)
+            if isinstance(was, Subtree) and isinstance(now, Subtree):
+                pending.append(_Pair(source, was.hash, now.hash, path))
+                break
+            if isinstance(was, Subtree):
+                for below, entry in walk(source, was.hash, path):
+                    yield Difference(below, entry, None)
+            if isinstance(now, Subtree):
+                for below, entry in walk(source, now.hash, path):
+                    yield Difference(below, None, entry)
+            was_file = was if isinstance(was, FileEntry) else None
+            now_file = now if isinstance(now, FileEntry) else None
+            if was_file is not None or now_file is not None:
+                yield Difference(path, was_file, now_file)
+        else:
+            pending.pop()
+
+
+class _Pair:
+    """Two listings of one directory, and which names are still to be compared."""
+
+    def __init__(
+        self, source: TreeSource, old: TreeHash, new: TreeHash, directory: RepoPath
+    ) -> None:
+        self.directory = directory
+        self.before = source.listing(old)
+        self.after = source.listing(new)
+        self.names = iter({**self.before, **self.after})
