@@ -12,12 +12,13 @@ import trio
 
 from pwfs.fs.content import Content, Handle
 from pwfs.fs.disk import allocate, copy_range
-from pwfs.fs.writing import INLINE_BYTES_MAX, Writing
+from pwfs.fs.recovering import Recovering
+from pwfs.fs.writing import INLINE_BYTES_MAX
 
 _R = TypeVar("_R")
 
 
-class Allocating(Writing):
+class Allocating(Recovering):
     """The part of a workspace that changes ranges of files without being sent the bytes."""
 
     async def fallocate(self, handle: Handle, mode: int, offset: int, length: int) -> None:

@@ -1,11 +1,14 @@
 """Which files of a workspace are open and not logged yet, so that a killed daemon loses nothing.
 
 An append-only file beside the working files: one MessagePack array ``[id, paths, seen, process,
-mode]`` when a working file is made or its paths change, ``[id]`` when it is done with.
-A write(2) into it survives the process; what must survive the machine is captured by fsync.
+mode]`` when a working file is made or its paths change, ``[id]`` when it is done with; before each
+its length and CRC-32, four bytes each. A write(2) into it survives the process; what must survive
+the machine is captured by fsync. After a power failure it ends where a row is not whole.
 """
 
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,7 @@ from pwfs.model.paths import RepoPath
 from pwfs.repo.live import Seen
 
 COMPACT_BYTES = 1 << 20
+_FRAME = struct.Struct("<II")
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -71,12 +75,12 @@ class Journal:
             self._fd = os.open(
                 self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
-        framed = len(row).to_bytes(4, "little") + row
+        framed = _framed(row)
         os.write(self._fd, framed)
         self._size_bytes += len(framed)
 
     def _compact(self) -> None:
-        rows = b"".join(len(row).to_bytes(4, "little") + row for row in self._live.values())
+        rows = b"".join(_framed(row) for row in self._live.values())
         temporary = self._path.with_suffix(".new")
         temporary.write_bytes(rows)
         temporary.replace(self._path)
@@ -91,18 +95,19 @@ class Journal:
             self._fd = None
 
     def left_behind(self) -> list[OpenFile]:
-        """What an earlier daemon had open, first opened first; a torn last row is left out."""
+        """What an earlier daemon had open, first opened first."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return []
         files: dict[str, OpenFile] = {}
         position = 0
-        while position + 4 <= len(data):
-            length = int.from_bytes(data[position : position + 4], "little")
-            row = data[position + 4 : position + 4 + length]
-            position += 4 + length
-            if len(row) < length:
+        while position + _FRAME.size <= len(data):
+            length, checksum = _FRAME.unpack_from(data, position)
+            position += _FRAME.size
+            row = data[position : position + length]
+            position += length
+            if not row or zlib.crc32(row) != checksum:
                 break
             fields = msgspec.msgpack.decode(row)
             if len(fields) == 1:
@@ -117,6 +122,10 @@ class Journal:
         self._live.clear()
         self._size_bytes = 0
         self._path.unlink(missing_ok=True)
+
+
+def _framed(row: bytes) -> bytes:
+    return _FRAME.pack(len(row), zlib.crc32(row)) + row
 
 
 def _flat(entry: FileEntry | None) -> list[object] | None:

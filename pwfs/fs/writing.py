@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 from pyfuse3 import RequestContext
 
-from pwfs.fs.attributes import Attrs, versioned_mode
+from pwfs.fs.attributes import versioned_mode
 from pwfs.fs.content import Content, Handle, provenance, write_all
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
@@ -383,43 +383,6 @@ class Writing(Resolving):
                 size=status.st_size,
                 size_max=self.repo.config.max_blob_bytes,
             )
-
-    def recover(self) -> int:
-        """Logs what an earlier daemon left open; returns how many files had something new."""
-        count = 0
-        for file in self.journal.left_behind():
-            working = self.files_directory / file.id
-            if not working.exists():
-                continue
-            with working.open("rb") as opened:
-                size = os.fstat(opened.fileno()).st_size
-                digest = hash_file(opened.fileno(), size)
-            if size > self.repo.config.max_blob_bytes:
-                os.rename(working, self.scratch.make_room(file.paths[0]))
-                row = self.rows.get(file.paths[0]) or Attrs()
-                row.shadowed = True
-                self.rows.put(file.paths[0], row)
-                continue
-            self.blobs.adopt(working, digest)
-            entry = FileEntry(digest, file.mode, size)
-            edits = [
-                Edit(
-                    OpType.MODIFY,
-                    path,
-                    entry,
-                    seen=file.seen,
-                    process=file.process,
-                    recovered=True,
-                )
-                for path in file.paths
-                if entry != file.seen.current
-            ]
-            if edits and self.record(edits):
-                count += 1
-        for left in self.files_directory.iterdir():
-            left.unlink()
-        self.journal.clear()
-        return count
 
 
 def hash_file(fd: int, size: int) -> BlobHash:

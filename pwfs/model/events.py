@@ -30,6 +30,7 @@ class EventType(enum.StrEnum):
     TEST_STARTED = "test_started"
     QUEUE_STATE = "queue_state"
     FILE_SKIPPED = "file_skipped"
+    FILE_SET_ASIDE = "file_set_aside"
     BLOB_DAMAGED = "blob_damaged"
     CONTENT_LOST = "content_lost"
     CONFIG_CHANGED = "config_changed"

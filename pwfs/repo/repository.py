@@ -88,6 +88,11 @@ class Repository(Snapshots):
             lock.release()
             raise
 
+    @property
+    def has_lost_power(self) -> bool:
+        """Whether the machine went down while an earlier process had the repository open."""
+        return self._durable.has_lost_power
+
     def put_on_disk(self, seq: Seq) -> None:
         """Makes everything up to ``seq``, which is in the log, durable; for any thread.
 

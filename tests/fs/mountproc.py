@@ -22,6 +22,7 @@ from pwfs.model.errors import PatchworkError
 from pwfs.model.ops import OpType
 from pwfs.model.views import BaseType, ConflictPolicy, Overlay, ViewBase
 from pwfs.repo import Repository
+from pwfs.repo.checking import fsck
 from pwfs.repo.edits import OpRequest
 
 
@@ -69,6 +70,8 @@ async def _do(
         repo.append_op(change, request, agent="tester")
         await repo.settled()
         return None
+    if method == "fsck":
+        return msgspec.to_builtins(fsck(repo))
     await repo.settled()
     result = getattr(repo, method)(*args, **_arguments(kwargs))
     await repo.settled()

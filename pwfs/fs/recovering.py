@@ -1,0 +1,86 @@
+# Plain strings and calls: a request is answered in less time than Path objects take.
+# ruff: noqa: PTH104
+"""What an earlier daemon left open: logged at the next start, or put beside the file.
+
+A killed daemon leaves its working files whole. A machine that lost its power may leave any part of
+them, zeros too, and must not put that in the place of what an fsync or a close has in the log.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+import structlog
+
+from pwfs.fs.attributes import Attrs
+from pwfs.fs.journal import OpenFile
+from pwfs.fs.writing import Writing, hash_file
+from pwfs.model.entries import FileEntry
+from pwfs.model.events import EventType
+from pwfs.model.ops import OpType
+from pwfs.model.paths import RepoPath
+from pwfs.repo.edits import Edit
+
+_log = structlog.get_logger(__name__)
+
+
+class Recovering(Writing):
+    """The part of a workspace that takes over from a daemon that died."""
+
+    def recover(self) -> int:
+        """Logs what an earlier daemon left open; returns how many files had something new."""
+        count = 0
+        for file in self.journal.left_behind():
+            working = self.files_directory / file.id
+            if working.exists():
+                count += self._recover_one(file, working)
+        for left in self.files_directory.iterdir():
+            left.unlink()
+        self.journal.clear()
+        return count
+
+    def _recover_one(self, file: OpenFile, working: Path) -> bool:
+        with working.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            digest = hash_file(opened.fileno(), size)
+        entry = FileEntry(digest, file.mode, size)
+        if self.repo.has_lost_power and self._set_aside(file.paths, entry, working):
+            return False
+        if size > self.repo.config.max_blob_bytes:
+            os.rename(working, self.scratch.make_room(file.paths[0]))
+            row = self.rows.get(file.paths[0]) or Attrs()
+            row.shadowed = True
+            self.rows.put(file.paths[0], row)
+            return False
+        self.blobs.adopt(working, digest)
+        edits = [
+            Edit(OpType.MODIFY, path, entry, seen=file.seen, process=file.process, recovered=True)
+            for path in file.paths
+            if entry != file.seen.current
+        ]
+        return bool(edits and self.record(edits))
+
+    def _set_aside(self, paths: tuple[RepoPath, ...], entry: FileEntry, working: Path) -> bool:
+        """Keeps what may be damaged beside a file that the log has; tells whether it has one."""
+        path = next((path for path in paths if self.live.file(path) is not None), None)
+        if path is None:
+            return False
+        if entry.size and self.live.file(path) != entry:
+            kept = RepoPath(f"{path}~unsynced-{secrets.token_hex(3)}")
+            os.rename(working, self.scratch.make_room(kept))
+            with self.repo.transaction():
+                self.repo.publish(
+                    EventType.FILE_SET_ASIDE,
+                    workspace_id=self.id,
+                    change_id=self.workspace.change_id,
+                    path=path,
+                    kept_as=kept,
+                )
+            _log.warning(
+                "a file was being written without fsync when power failed; it is as last logged, "
+                "and what is left of the writing lies beside it",
+                workspace=self.id,
+                path=path,
+                kept_as=kept,
+            )
+        return True
