@@ -36,6 +36,8 @@ class Attrs(msgspec.Struct, array_like=True):
     xattrs: dict[bytes, bytes] | None = None
     shadowed: bool = False
     """Whether the file in scratch stands before the one in the log (it is above max-blob-mb)."""
+    group: int | None = None
+    """Names with the same number are hard links of one file, see `pwfs.fs.linking`."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -50,6 +52,10 @@ class AttrTable:
         self._workspace_id = workspace_id
         self._rows = {path: _decode(row) for path, row in log.attr_rows(workspace_id).items()}
         self._unsaved: set[RepoPath] = set()
+        self._group_of: dict[RepoPath, int] = {}
+        self._groups: dict[int, set[RepoPath]] = {}
+        for path, row in self._rows.items():
+            self._regroup(path, row.group)
 
     def get(self, path: RepoPath) -> Attrs | None:
         """Finds a path's row."""
@@ -59,11 +65,35 @@ class AttrTable:
         """Sets a path's row, to be saved soon; also after changing it in place."""
         self._rows[path] = attrs
         self._unsaved.add(path)
+        self._regroup(path, attrs.group)
+
+    def share(self, path: RepoPath, attrs: Attrs) -> None:
+        """Makes a path's row the same object as another's, with which it agrees already."""
+        self._rows[path] = attrs
+
+    def linked(self, path: RepoPath) -> list[RepoPath]:
+        """The paths of a path's group, itself among them, in order; none if it is in none."""
+        group = self._group_of.get(path)
+        return [] if group is None else sorted(self._groups[group])
+
+    def _regroup(self, path: RepoPath, group: int | None) -> None:
+        before = self._group_of.get(path)
+        if before == group:
+            return
+        if before is not None:
+            del self._group_of[path]
+            self._groups[before].discard(path)
+            if not self._groups[before]:
+                del self._groups[before]
+        if group is not None:
+            self._group_of[path] = group
+            self._groups.setdefault(group, set()).add(path)
 
     def remove(self, path: RepoPath) -> None:
         """Removes a path's row, if there is one."""
         if self._rows.pop(path, None) is not None:
             self._unsaved.add(path)
+            self._regroup(path, None)
 
     def move_below(self, old: RepoPath, new: RepoPath) -> None:
         """Moves the rows of a directory and all below it."""

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -10,6 +10,7 @@ import trio
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Node
 from pwfs.model.ops import Provenance
+from pwfs.model.paths import RepoPath
 from pwfs.repo.live import Seen
 
 
@@ -39,7 +40,8 @@ class Content:
     A blob's bytes never change, so ``working`` (the private file's name) is None for one; the
     first write makes a private copy. ``is_dirty`` says that something in it is not logged yet,
     ``is_sealed`` that the working file may be a blob already, so that it must not be written any
-    more. ``busy`` is set while a thread copies or hashes: nobody else may write then.
+    more. ``seen`` is what the writer started from, ``seen_at`` the same of a file's further names.
+    ``busy`` is set while a thread copies or hashes: nobody else may write then.
     """
 
     fd: int
@@ -49,6 +51,7 @@ class Content:
     is_sealed: bool = False
     written_at: float = 0.0
     seen: Seen | None = None
+    seen_at: dict[RepoPath, Seen] = field(default_factory=dict)
     writer: tuple[int, int] = (0, 0)
     busy: trio.Event | None = None
 

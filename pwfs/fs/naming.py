@@ -168,10 +168,8 @@ class Naming(Allocating):
             if not node.is_attached:
                 raise refusal(errno.ENOENT)
             process = provenance(ctx.pid, ctx.uid)
-            attrs = self.freeze_times(node)
             self.record([Edit(OpType.COPY, path, node.entry, old_path=node.path, process=process)])
-            node.attach(directory, name)
-            self.rows.put(path, attrs)
+            self.add_link(node, directory, name)
             self.note_open(node)
         self.touch(directory)
 

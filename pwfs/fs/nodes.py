@@ -243,6 +243,8 @@ class NodeTable:
                 if directory.children.get(name) is node:
                     del directory.children[name]
             node.space.on_dropped(node)
+            for directory, _ in node.extra or ():
+                self.drop_unused(directory)
             node = parent
 
     def _is_unused(self, node: Node) -> bool:
@@ -251,7 +253,6 @@ class NodeTable:
             or node.handles
             or node.children
             or node.content is not None
-            or node.extra
             or node.fresh
             or node.space.root is node
         )

@@ -8,6 +8,7 @@ them, zeros too, and must not put that in the place of what an fsync or a close 
 
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from pwfs.model.events import EventType
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
 from pwfs.repo.edits import Edit
+from pwfs.repo.live import Seen
 
 _log = structlog.get_logger(__name__)
 
@@ -40,25 +42,45 @@ class Recovering(Writing):
         return count
 
     def _recover_one(self, file: OpenFile, working: Path) -> bool:
+        status = working.stat()
+        is_large = status.st_size > self.repo.config.max_blob_bytes
+        row = self.rows.get(file.paths[0]) or Attrs()
+        if is_large and not self.repo.has_lost_power:
+            self.keep_beside_log(working, file.paths, row)
+            return False
         with working.open("rb") as opened:
-            size = os.fstat(opened.fileno()).st_size
-            digest = hash_file(opened.fileno(), size)
-        entry = FileEntry(digest, file.mode, size)
+            digest = hash_file(opened.fileno(), status.st_size)
+        entry = FileEntry(digest, file.mode, status.st_size)
         if self.repo.has_lost_power and self._set_aside(file.paths, entry, working):
             return False
-        if size > self.repo.config.max_blob_bytes:
-            os.rename(working, self.scratch.make_room(file.paths[0]))
-            row = self.rows.get(file.paths[0]) or Attrs()
-            row.shadowed = True
-            self.rows.put(file.paths[0], row)
+        if is_large:
+            self.keep_beside_log(working, file.paths, row)
             return False
         self.blobs.adopt(working, digest)
         edits = [
-            Edit(OpType.MODIFY, path, entry, seen=file.seen, process=file.process, recovered=True)
+            Edit(
+                OpType.MODIFY,
+                path,
+                entry,
+                seen=self._seen_at(path, file),
+                process=file.process,
+                recovered=True,
+            )
             for path in file.paths
             if entry != file.seen.current
         ]
-        return bool(edits and self.record(edits))
+        if not edits or not self.record(edits):
+            return False
+        # It is the same file still: its number, and that its names are hard links.
+        row.content, row.mtime_ns, row.ctime_ns = digest, status.st_mtime_ns, status.st_mtime_ns
+        for path in file.paths:
+            self.rows.put(path, row)
+        return True
+
+    def _seen_at(self, path: RepoPath, file: OpenFile) -> Seen:
+        if path == file.paths[0]:
+            return file.seen
+        return replace(file.seen, base=self.live.base_of(path))
 
     def _set_aside(self, paths: tuple[RepoPath, ...], entry: FileEntry, working: Path) -> bool:
         """Keeps what may be damaged beside a file that the log has; tells whether it has one."""

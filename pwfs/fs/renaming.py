@@ -143,7 +143,7 @@ class Renaming(Naming):
         self._replace(target, new)
         self._move_name(node, old, new)
         if node.content is not None:
-            node.content.seen = self.live.seen(new.path)
+            self.start_from_now(node, node.content)
         self.settle_names([old.path, new.path])
 
     def _rename_in_scratch(
@@ -168,6 +168,7 @@ class Renaming(Naming):
         process: Provenance | None,
     ) -> None:
         """Takes a file from scratch into the log."""
+        self._check_one_name(node)
         entry, attrs = self._store_scratch(node, old.path)
         self.record([Edit(OpType.MODIFY, new.path, entry, process=process)])
         if target is not None and target.kind is Kind.SCRATCH:
@@ -178,6 +179,14 @@ class Renaming(Naming):
         self._now_versioned(node, entry, attrs)
         self.rows.put(new.path, attrs)
         self.settle_names([new.path])
+
+    def _check_one_name(self, node: Node) -> None:
+        """Refuses to part hard links, half in the log and half beside it; `mv` copies then."""
+        names = node.link_count
+        if node.kind is Kind.SCRATCH:
+            names = self.scratch_status(node).st_nlink
+        if names > 1:
+            raise refusal(errno.EXDEV)
 
     def _store_scratch(self, node: Node, path: RepoPath) -> tuple[FileEntry, Attrs]:
         status = self.scratch_status(node)
@@ -220,6 +229,7 @@ class Renaming(Naming):
         self, node: Node, old: Place, new: Place, target: Node | None, ctx: RequestContext
     ) -> None:
         """Takes a file from the log into scratch, where its new name says it belongs."""
+        self._check_one_name(node)
         self.keep_open(node)
         if target is not None:
             self.keep_open(target)

@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -23,8 +23,9 @@ from pwfs.fs.content import Content, Handle, provenance, write_all
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
 from pwfs.fs.journal import OpenFile
+from pwfs.fs.linking import Linking
 from pwfs.fs.nodes import Kind, Node
-from pwfs.fs.resolving import EMPTY_BLOB, Resolving
+from pwfs.fs.resolving import EMPTY_BLOB
 from pwfs.model.entries import FileEntry
 from pwfs.model.events import EventType
 from pwfs.model.ids import BlobHash
@@ -38,7 +39,7 @@ INLINE_BYTES_MAX = 1 << 20
 _CHUNK_BYTES = 1 << 20
 
 
-class Writing(Resolving):
+class Writing(Linking):
     """The part of a workspace that opens, reads, writes and captures."""
 
     on_dirty: Callable[[Node], None]
@@ -55,7 +56,7 @@ class Writing(Resolving):
         if may_write:
             content = node.content or self.open_content(node)
             if content.seen is None:
-                content.seen = self.seen_now(node)
+                self.start_from_now(node, content)
         if flags & os.O_TRUNC:
             self.check_writable()
             await self.truncate(node, 0, (ctx.pid, ctx.uid))
@@ -80,12 +81,14 @@ class Writing(Resolving):
         if flags & os.O_TRUNC:
             os.ftruncate(node.content.fd, 0)
 
-    def seen_now(self, node: Node) -> Seen:
-        """What somebody who starts to write this node starts from."""
+    def start_from_now(self, node: Node, content: Content) -> None:
+        """Takes note of what somebody who starts to write this node starts from."""
         if node.is_attached:
-            return self.live.seen(node.path)
-        current = node.entry
-        return Seen(current, self.live.base_seq, current)
+            content.seen = self.live.seen(node.path)
+        else:
+            content.seen = Seen(node.entry, self.live.base_seq, node.entry)
+        if node.extra:
+            content.seen_at = {path: self.live.seen(path) for path in node.targets()[1:]}
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> int:
         node = handle.node
@@ -146,7 +149,7 @@ class Writing(Resolving):
             self._drop_working(content)
             content.fd, content.working, content.is_sealed = fd, working, False
             if content.seen is None:
-                content.seen = self.seen_now(node)
+                self.start_from_now(node, content)
             content.writer = writer
             # From now on its number and times are its own, not derived from the log.
             self.freeze_times(node)
@@ -304,18 +307,18 @@ class Writing(Resolving):
         entry = FileEntry(digest, self.wanted_mode(node), size)
         paths = node.targets()
         process = provenance(*content.writer)
-        seen = content.seen
         edits = [
-            Edit(OpType.MODIFY, path, entry, seen=self._seen_at(path, node, seen), process=process)
+            Edit(
+                OpType.MODIFY,
+                path,
+                entry,
+                seen=content.seen_at.get(path, content.seen),
+                process=process,
+            )
             for path in paths
         ]
         self._seal(node, content, entry, edits)
         # End of the critical section.
-
-    def _seen_at(self, path: RepoPath, node: Node, seen: Seen | None) -> Seen | None:
-        if node.is_attached and node.extra and path != node.path:
-            return None
-        return seen
 
     def _seal(self, node: Node, content: Content, entry: FileEntry, edits: list[Edit]) -> None:
         unchanged = entry == node.entry and not node.fresh and not self._in_conflict(node)
@@ -338,7 +341,7 @@ class Writing(Resolving):
                     directory.fresh_names.discard(name)
         if not unchanged:
             if node.is_attached and self.live.get(node.path) == entry:
-                content.seen = self.live.seen(node.path)
+                self.start_from_now(node, content)
             self.settle_names([edit.path for edit in edits])
 
     def _in_conflict(self, node: Node) -> bool:
@@ -354,12 +357,9 @@ class Writing(Resolving):
     def move_to_scratch(self, node: Node, content: Content) -> None:
         """Keeps a file that is too large for the log with the workspace, and says so."""
         assert content.working is not None
-        path = node.targets()[0]
-        place = self.scratch.make_room(path)
+        paths = node.targets()
         attrs = self.ensure_attrs(node)
-        os.chmod(content.working, attrs.mode if attrs.mode is not None else 0o644)
-        _keep_owner(content.working, attrs.uid, attrs.gid)
-        os.rename(content.working, place)
+        self.keep_beside_log(content.working, paths, attrs)
         self.journal.ended(content.working.name)
         content.working = None
         content.is_dirty = False
@@ -367,22 +367,36 @@ class Writing(Resolving):
         status = os.fstat(content.fd)
         node.kind = Kind.SCRATCH
         node.identity = (status.st_dev, status.st_ino)
-        attrs.shadowed = True
-        self.rows.put(path, attrs)
         self.rows.save()
         if node.fresh:
             node.fresh = False
-            if node.parent is not None and node.parent.fresh_names is not None:
-                node.parent.fresh_names.discard(node.name)
+            for directory, name in node.names():
+                if directory.fresh_names is not None:
+                    directory.fresh_names.discard(name)
         with self.repo.transaction():
             self.repo.publish(
                 EventType.FILE_SKIPPED,
                 workspace_id=self.id,
                 change_id=self.workspace.change_id,
-                path=path,
+                path=paths[0],
                 size=status.st_size,
                 size_max=self.repo.config.max_blob_bytes,
             )
+
+    def keep_beside_log(
+        self, working: Path, paths: Sequence[RepoPath], attrs: Attrs) -> None:
+        """Makes a working file the file at its paths, standing before what the log has there."""
+        os.chmod(working, attrs.mode if attrs.mode is not None else 0o644)
+        _keep_owner(working, attrs.uid, attrs.gid)
+        place = self.scratch.make_room(paths[0])
+        os.rename(working, place)
+        for other in paths[1:]:
+            self.scratch.remove_file(other)
+            os.link(place, self.scratch.make_room(other))
+        attrs.shadowed = True
+        attrs.group = None
+        for path in paths:
+            self.rows.put(path, attrs)
 
 
 def hash_file(fd: int, size: int) -> BlobHash:

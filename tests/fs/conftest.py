@@ -105,6 +105,11 @@ class Mounted:
                 self.process.wait()
         self._reap()
 
+    def restart(self) -> None:
+        """Ends the process as a daemon is ended, and starts it again."""
+        self.stop()
+        self.start()
+
     def _reap(self) -> None:
         assert self.process is not None
         self.process.wait()
