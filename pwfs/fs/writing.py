@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 from pyfuse3 import RequestContext
 
-from pwfs.fs.attributes import versioned_mode
+from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import Content, Handle, provenance, write_all
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
@@ -383,8 +383,7 @@ class Writing(Linking):
                 size_max=self.repo.config.max_blob_bytes,
             )
 
-    def keep_beside_log(
-        self, working: Path, paths: Sequence[RepoPath], attrs: Attrs) -> None:
+    def keep_beside_log(self, working: Path, paths: Sequence[RepoPath], attrs: Attrs) -> None:
         """Makes a working file the file at its paths, standing before what the log has there."""
         os.chmod(working, attrs.mode if attrs.mode is not None else 0o644)
         _keep_owner(working, attrs.uid, attrs.gid)

@@ -1,5 +1,5 @@
 # The system calls and their errno are what is tested.
-# ruff: noqa: PT011, PT017, PTH104, PTH105
+# ruff: noqa: PT011, PT017
 """Hard links: names of one file, in a workspace and across restarts of the daemon."""
 
 import errno
