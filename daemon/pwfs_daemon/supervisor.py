@@ -23,6 +23,7 @@ from pwfs_daemon import __version__
 from pwfs_daemon.flusher import keep_on_disk
 from pwfs_daemon.runner import QueueRunner
 from pwfs_daemon.sockets import bind_tcp, bind_unix, format_address
+from pwfs_daemon.succession import Stop, Succession
 from pwfs_daemon.watcher import watch_conflicts
 from pwfs_daemon.web.app import create_application
 from pwfs_daemon.web.serve import serve_socket
@@ -41,19 +42,29 @@ class Options:
     directory: Path
     address: str | None = None
     mountpoint: Path | None = None
+    succession: Succession | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sockets:
-    """The listening sockets; ``path`` is the Unix one's."""
+    """The listening sockets; ``path`` is the Unix one's, which stays if they are kept."""
 
     path: Path
     unix: socket.socket
     tcp: socket.socket
+    is_kept: bool = False
 
 
-async def supervise(options: Options, announce: Callable[[Whereabouts], None]) -> None:
-    """Serves a repository until SIGTERM or SIGINT.
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the daemon ended; ``succession`` is what a restart in place goes on with."""
+
+    is_restart: bool
+    succession: Succession | None = None
+
+
+async def supervise(options: Options, announce: Callable[[Whereabouts], None]) -> End:
+    """Serves a repository until SIGTERM or SIGINT, or until SIGHUP, which asks for a restart.
 
     Raises:
         PatchworkError: it cannot be served; nothing of the attempt is left.
@@ -61,7 +72,7 @@ async def supervise(options: Options, announce: Callable[[Whereabouts], None]) -
     try:
         repo = Repository.open(options.directory)
         try:
-            await _serve(repo, options, announce)
+            return await _serve(repo, options, announce)
         finally:
             repo.close()
     except BaseExceptionGroup as group:
@@ -73,23 +84,39 @@ async def supervise(options: Options, announce: Callable[[Whereabouts], None]) -
 
 async def _serve(
     repo: Repository, options: Options, announce: Callable[[Whereabouts], None]
-) -> None:
-    stop = trio.Event()
-    mount = Mount(repo, options.mountpoint or default_mountpoint(repo.root))
+) -> End:
+    stop = Stop()
+    taken = options.succession.mount if options.succession is not None else None
+    mount = Mount(repo, options.mountpoint or default_mountpoint(repo.root), taken)
+    succession: Succession | None = None
     async with trio.open_nursery() as outer:
         await outer.start(_set_on_signal, stop)
         async with trio.open_nursery() as mounts:
             await mounts.start(_keep_mounted, mount, stop)
             with _bind(repo, options) as sockets:
                 await _run_doors(repo, mount, sockets, announce, stop)
-            # Nothing may take this from the last writes: not even a second signal.
-            with trio.CancelScope(shield=True), trio.move_on_after(10):
-                await mount.capture_all()
+                # Nothing may take this from the last writes: not even a second signal.
+                with trio.CancelScope(shield=True):
+                    with trio.move_on_after(10):
+                        await mount.capture_all()
+                    if stop.is_restart:
+                        succession = await _hand_over(mount, sockets)
             mounts.cancel_scope.cancel()
-        if options.mountpoint is None:
+        if options.mountpoint is None and succession is None:
             await trio.to_thread.run_sync(_remove_if_empty, mount.mountpoint)
         outer.cancel_scope.cancel()
-    log.info("stopped")
+    log.info("restarting" if stop.is_restart else "stopped", in_place=succession is not None)
+    return End(stop.is_restart, succession)
+
+
+async def _hand_over(mount: Mount, sockets: Sockets) -> Succession | None:
+    """Keeps the mount and the sockets for the program that this process runs next."""
+    handed = await mount.hand_over()
+    if handed is None:
+        log.info("the mount cannot be kept over the restart: programs in it will get an error")
+        return None
+    sockets.is_kept = True
+    return Succession(handed, os.dup(sockets.unix.fileno()), os.dup(sockets.tcp.fileno()))
 
 
 async def _run_doors(
@@ -97,7 +124,7 @@ async def _run_doors(
     mount: Mount,
     sockets: Sockets,
     announce: Callable[[Whereabouts], None],
-    stop: trio.Event,
+    stop: Stop,
 ) -> None:
     runner = QueueRunner(RunnerRepository(repo), WorkspacePaths(mount.mountpoint))
     http = f"http://{format_address(sockets.tcp)}"
@@ -126,7 +153,9 @@ async def _run_doors(
                 announce(whereabouts)
                 await stop.wait()
             finally:
-                withdraw(repo.state_dir, whereabouts)
+                if not stop.is_restart:
+                    # During a restart in place, who connects waits until it is over.
+                    withdraw(repo.state_dir, whereabouts)
             services.stopping.set()
             workers.cancel_scope.cancel()
 
@@ -147,15 +176,25 @@ def _bind(repo: Repository, options: Options) -> Iterator[Sockets]:
     """
     place = default_mountpoint(repo.root)
     path = place.with_name(f"{place.name}.sock")
-    unix = bind_unix(path)
+    kept = options.succession
+    unix = bind_unix(path) if kept is None else socket.socket(fileno=kept.unix_fd)
+    sockets: Sockets | None = None
     try:
-        address = options.address or repo.config.http_addr
-        is_explicit = options.address is not None or address != Config().http_addr
-        with unix, bind_tcp(address, is_explicit=is_explicit) as tcp:
-            yield Sockets(path, unix, tcp)
+        with unix, _bind_tcp(repo, options) as tcp:
+            sockets = Sockets(path, unix, tcp)
+            yield sockets
     finally:
         unix.close()
-        path.unlink(missing_ok=True)
+        if sockets is None or not sockets.is_kept:
+            path.unlink(missing_ok=True)
+
+
+def _bind_tcp(repo: Repository, options: Options) -> socket.socket:
+    if options.succession is not None:
+        return socket.socket(fileno=options.succession.tcp_fd)
+    address = options.address or repo.config.http_addr
+    is_explicit = options.address is not None or address != Config().http_addr
+    return bind_tcp(address, is_explicit=is_explicit)
 
 
 def _token(repo: Repository) -> str:
@@ -166,18 +205,16 @@ def _token(repo: Repository) -> str:
 
 
 async def _set_on_signal(
-    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    stop: Stop, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)
-            stop.set()
+            stop.set(is_restart=number == signal.SIGHUP)
 
 
-async def _keep_mounted(
-    mount: Mount, stop: trio.Event, *, task_status: trio.TaskStatus[None]
-) -> None:
+async def _keep_mounted(mount: Mount, stop: Stop, *, task_status: trio.TaskStatus[None]) -> None:
     """Runs the mount, which must not end before the daemon does."""
     await mount.run(task_status=task_status)
     if not stop.is_set():

@@ -8,8 +8,10 @@ beside the daemon does that whenever the daemon dies.
 This file is that program too, run by its path; it needs the standard library only.
 """
 
+import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,14 +21,21 @@ _PR_SET_PDEATHSIG = 1
 _MNT_FORCE = 1
 _UMOUNT_NOFOLLOW = 8
 _DISMISSED = b"."
+_END_MS = 5000
 _ABORTS = Path("/sys/fs/fuse/connections")
 
 
 class Guard:
-    """The process beside the daemon. Make it in the main thread: that one's death is noticed."""
+    """The process beside the daemon. Start it in the main thread: that one's death is noticed."""
 
-    def __init__(self, mountpoint: Path) -> None:
-        self._process = subprocess.Popen(
+    def __init__(self, pid: int, fd: int) -> None:
+        self._pid = pid
+        self._fd = fd
+
+    @classmethod
+    def start(cls, mountpoint: Path) -> "Guard":
+        """Starts one."""
+        process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, os.fspath(mountpoint), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -34,14 +43,39 @@ class Guard:
             cwd="/",
             start_new_session=True,
         )
+        assert process.stdin is not None
+        fd = os.dup(process.stdin.fileno())
+        process.stdin.close()
+        # From here on it is waited for by its number: it may outlive this program's memory.
+        process.returncode = 0
+        return cls(process.pid, fd)
+
+    @classmethod
+    def taken_over(cls, pid: int, fd: int) -> "Guard":
+        """The one that guarded the mount before this process ran another program."""
+        os.set_inheritable(fd, False)
+        return cls(pid, fd)
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """What `taken_over` needs."""
+        return self._pid, self._fd
 
     def dismiss(self) -> None:
         """Ends it, the mount being in order."""
-        try:
-            self._process.communicate(_DISMISSED, timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._fd, _DISMISSED)
+        os.close(self._fd)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            ended = os.pidfd_open(self._pid)
+            try:
+                poll = select.poll()
+                poll.register(ended, select.POLLIN)
+                if not poll.poll(_END_MS):
+                    os.kill(self._pid, signal.SIGKILL)
+            finally:
+                os.close(ended)
+            os.waitpid(self._pid, 0)
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ class Invalidator:
         self._queued: set[_Item] = set()
         self._busy = False
         self._closing = False
+        self._only_epochs = False
         self.queued_names = 0
         """How many names were ever queued: callers compare it before and after."""
         self._thread = threading.Thread(target=self._run, name="fuse-invalidate", daemon=True)
@@ -49,13 +50,17 @@ class Invalidator:
         ``deleted_ino`` is what it led to, if that has no name any more: who watches it is told.
         """
         self.queued_names += 1
-        if len(self._queued) >= NAMES_MAX and self._epochs:
+        if self._only_epochs or (len(self._queued) >= NAMES_MAX and self._epochs):
             self.bump()
             return
         self._put((directory_ino, name.encode(), deleted_ino))
 
     def attributes(self, ino: int) -> None:
         """Queues an inode whose attributes changed."""
+        if self._only_epochs:
+            # The look-ups that an epoch brings about give the attributes, too.
+            self.bump()
+            return
         self._put((ino, None, 0))
 
     def _put(self, item: _Item) -> None:
@@ -75,6 +80,15 @@ class Invalidator:
             if error.errno in _CLOSED:
                 return
             self._epochs = False
+
+    def never_wait(self) -> bool:
+        """From now on tells the kernel by new epochs only; False where the kernel knows none.
+
+        Then no thread may come to wait in the kernel for somebody whose request nobody answers.
+        """
+        self.bump()
+        self._only_epochs = self._epochs
+        return self._epochs
 
     async def drain(self) -> None:
         """Returns when all that is queued now has reached the kernel."""

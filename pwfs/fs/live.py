@@ -32,7 +32,8 @@ class LiveSpace(Space):
         self.blobs = blobs
         self.uid = os.getuid()
         self.gid = os.getgid()
-        self._changed_ns: dict[RepoPath, int] = {}
+        self.changed_ns: dict[RepoPath, int] = {}
+        """When a name in a directory last changed, for those where that was since ``started_ns``."""
 
     # What the view has; a throw-away workspace hides some of it
 
@@ -160,7 +161,7 @@ class LiveSpace(Space):
         """When a name in a directory last changed, at the earliest when this mount began."""
         if not node.is_attached:
             return self.started_ns
-        return self._changed_ns.get(node.path, self.started_ns)
+        return self.changed_ns.get(node.path, self.started_ns)
 
     def directory_links(self, node: Node) -> int:
         """Two, and one for each directory inside."""
@@ -321,7 +322,7 @@ class LiveSpace(Space):
         """Notes that a directory's names changed."""
         directory.version += 1
         if directory.is_attached:
-            self._changed_ns[directory.path] = time.time_ns()
+            self.changed_ns[directory.path] = time.time_ns()
 
 
 def _is_unlogged(node: Node) -> bool:

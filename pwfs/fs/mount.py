@@ -1,5 +1,3 @@
-# Plain strings and calls: a request is answered in less time than Path objects take.
-# ruff: noqa: PTH110, PTH115, PTH208
 """The mount's life: made, served, brought to an end; and how it follows the repository.
 
 Order at the end: programs lose their way in first, then what they left open is captured, then the
@@ -20,8 +18,10 @@ import structlog
 import trio
 
 from pwfs.fs import attach as attaching
+from pwfs.fs import session
 from pwfs.fs.capture import Capturer
 from pwfs.fs.guard import Guard
+from pwfs.fs.handover import FORMAT, Handover, restore_spaces
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.live import LiveSpace
 from pwfs.fs.native import library
@@ -69,7 +69,14 @@ def default_mountpoint(root: Path) -> Path:
 class Mount:
     """One repository's mount. A process can have one (pyfuse3 keeps a single session)."""
 
-    def __init__(self, repo: Repository, mountpoint: Path) -> None:
+    def __init__(
+        self, repo: Repository, mountpoint: Path, taken_over: Handover | None = None
+    ) -> None:
+        self._taken_over = taken_over
+        self._is_handed_over = False
+        self._served = trio.Event()
+        self._fuse_fd = -1
+        self._guard: Guard | None = None
         self.repo = repo
         self.mountpoint = mountpoint
         self._table = NodeTable()
@@ -260,19 +267,29 @@ class Mount:
     # Life
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Mounts and serves until cancelled, then unmounts.
+        """Mounts and serves until cancelled, then unmounts, unless it was handed over before.
 
         Raises:
             MountUnavailable: there is no /dev/fuse, or no permission, or somebody else unmounted.
+            HandoverRefused: what an earlier daemon left does not fit.
         """
-        await trio.to_thread.run_sync(self._prepare)
-        fuse_fd = self._start_session()
-        guard = Guard(self.mountpoint)
-        self._invalidator = self._operations.invalidator = Invalidator(fuse_fd)
+        taken = self._taken_over
+        if taken is None:
+            await trio.to_thread.run_sync(session.prepare, self.mountpoint)
+            self._fuse_fd = session.begin(self._operations, self.mountpoint)
+            guard = Guard.start(self.mountpoint)
+        else:
+            self._fuse_fd = taken.fuse_fd
+            session.resume(self._operations, taken.fuse_fd, taken.connection)
+            guard = Guard.taken_over(*taken.guard)
+        self._guard = guard
+        self._invalidator = self._operations.invalidator = Invalidator(self._fuse_fd)
         for collection in (self._top, self._at, self._views, self._workspaces):
             collection.invalidator = self._invalidator
         announcer = Announcer(self.mountpoint, self._top.root, self._invalidator)
         self._announcer = self._operations.announcer = announcer
+        if taken is not None:
+            self._operations.restore(taken.state, restore_spaces(self._top, taken.state.spaces))
         stop_moves = self.repo.on_moved(self._moved)
         stop_events = self.repo.subscribe(self._follow_events)
         self.repo.barriers.append(self._barrier)
@@ -281,7 +298,8 @@ class Mount:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve, serving)
                 try:
-                    self._recover()
+                    if taken is None:
+                        self._recover()
                     nursery.start_soon(self._capturer.run)
                     nursery.start_soon(announcer.run)
                     nursery.start_soon(self._remove_discarded)
@@ -290,8 +308,10 @@ class Mount:
                     task_status.started()
                     await trio.sleep_forever()
                 finally:
-                    with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
-                        await self._wind_down()
+                    if not self._is_handed_over:
+                        deadline = trio.current_time() + _CLOSING_S
+                        with trio.CancelScope(shield=True, deadline=deadline):
+                            await self._wind_down()
                     serving.cancel()
         finally:
             self.repo.barriers.remove(self._barrier)
@@ -299,42 +319,8 @@ class Mount:
             stop_moves()
             pyfuse3.close(unmount=False)
             self._invalidator.close()
-            guard.dismiss()
-
-    def _prepare(self) -> None:
-        if not os.path.exists("/dev/fuse"):
-            raise MountUnavailable(
-                reason="there is no /dev/fuse",
-                advice="Load the fuse module, or give the container --device /dev/fuse.",
-            )
-        attaching.clear_dead(self.mountpoint)
-        try:
-            self.mountpoint.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MountUnavailable(
-                reason=f"{self.mountpoint} cannot be made ({error.strerror})",
-                advice="Choose another place with `patchwork serve --mount DIR`.",
-            ) from error
-
-    def _start_session(self) -> int:
-        options = {
-            "default_permissions",
-            "fsname=patchwork",
-            "subtype=patchwork",
-        }
-        if os.geteuid() == 0 or _allows_other():
-            options.add("allow_other")
-        before = _fuse_descriptors()
-        try:
-            pyfuse3.init(self._operations, os.fspath(self.mountpoint), options)
-        except RuntimeError as error:
-            raise MountUnavailable(
-                reason=str(error),
-                advice="In a container: --cap-add SYS_ADMIN --device /dev/fuse. "
-                "Otherwise install fuse3, so that fusermount3 is there.",
-            ) from error
-        (fuse_fd,) = _fuse_descriptors() - before
-        return fuse_fd
+            if not self._is_handed_over:
+                guard.dismiss()
 
     async def _serve(self, serving: trio.CancelScope) -> None:
         with serving:
@@ -342,6 +328,7 @@ class Mount:
                 await self._serve_native()
             else:
                 await pyfuse3.main()
+            self._served.set()
             if not self._winding_down:
                 raise MountUnavailable(
                     reason=f"{self.mountpoint} was unmounted by somebody else",
@@ -351,7 +338,7 @@ class Mount:
     @property
     def is_native(self) -> bool:
         """Whether requests that pyfuse3 does not know are answered (see `pwfs.fs.native`)."""
-        return library is not None and library.is_in_force
+        return session.is_native()
 
     async def _serve_native(self) -> None:
         assert library is not None
@@ -361,6 +348,40 @@ class Mount:
                 await pyfuse3.main()
             finally:
                 requests.close()
+
+    async def hand_over(self) -> Handover | None:
+        """Stops answering and writes down what the kernel knows, for the next daemon.
+
+        Nobody may change the repository any more. Returns None where that is not possible; then
+        the mount ends as usual.
+        """
+        assert self._invalidator is not None
+        assert self._announcer is not None
+        assert self._guard is not None
+        if not self.is_native or library is None or not self._invalidator.never_wait():
+            return None
+        await self._announcer.stop()
+        await self._capturer.capture_all()
+        await self._invalidator.drain()
+        self._winding_down = True
+        pyfuse3.terminate()
+        with trio.move_on_after(_CLOSING_S):
+            # Whatever was asked is answered; what comes now waits in the kernel.
+            await self._served.wait()
+        if not self._served.is_set():
+            return None
+        await self._capturer.capture_all()
+        await self._table.quiet()
+        self._save_all_rows()
+        self._is_handed_over = True
+        return Handover(
+            format=FORMAT,
+            mountpoint=os.fspath(self.mountpoint),
+            fuse_fd=os.dup(self._fuse_fd),
+            connection=library.connected(),
+            guard=self._guard.kept,
+            state=self._operations.keep(),
+        )
 
     _winding_down = False
 
@@ -397,20 +418,3 @@ class Mount:
         await trio.to_thread.run_sync(attaching.unmount, self.mountpoint)
         await self._capturer.capture_all()
         self._save_all_rows()
-
-
-def _allows_other() -> bool:
-    try:
-        text = Path("/etc/fuse.conf").read_text()
-    except OSError:
-        return False
-    return any(line.strip() == "user_allow_other" for line in text.splitlines())
-
-
-def _fuse_descriptors() -> set[int]:
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}") == "/dev/fuse":
-                found.add(int(name))
-    return found

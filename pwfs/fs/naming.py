@@ -251,7 +251,7 @@ class Naming(Allocating):
         self.scratch.remove_directory(path)
         node.detach(directory, name)
         self.rows.remove(path)
-        self._changed_ns.pop(path, None)
+        self.changed_ns.pop(path, None)
         directory.subdirectories = None
         self.table.drop_unused(node)
 

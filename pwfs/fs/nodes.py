@@ -221,6 +221,12 @@ class NodeTable:
             raise refusal(errno.ESTALE)
         return node
 
+    async def quiet(self) -> None:
+        """Waits until no thread copies or hashes the content of any node."""
+        for node in self:
+            while node.content is not None and node.content.busy is not None:
+                await node.content.busy.wait()
+
     def forget(self, ino: int, count: int) -> None:
         """Takes note that the kernel gave back ``count`` look-ups."""
         node = self._nodes.get(ino)

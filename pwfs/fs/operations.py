@@ -24,8 +24,17 @@ from pwfs.fs.answering import answering
 from pwfs.fs.attributes import negative
 from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
+from pwfs.fs.handover import (
+    KeptDirectory,
+    KeptState,
+    keep_handle,
+    keep_nodes,
+    restore_handle,
+    restore_nodes,
+)
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.nodes import Kind, Node, NodeTable
+from pwfs.fs.spaces import Space
 from pwfs.fs.watching import Announcer, Verb
 from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RESERVED_NAME
 
@@ -63,6 +72,42 @@ class MountOperations(pyfuse3.Operations):
 
     def stacktrace(self) -> None:
         """Off: it would let any program print the daemon's stacks."""
+
+    # What the kernel holds by number, for the daemon that takes over
+
+    def keep(self) -> KeptState:
+        """Writes down every inode and open handle that the kernel may name."""
+        spaces, nodes = keep_nodes(self._table)
+        return KeptState(
+            spaces=spaces,
+            nodes=nodes,
+            handles=[keep_handle(number, handle) for number, handle in self._handles.items()],
+            directories=[
+                KeptDirectory(number, opened.node.ino, opened.names)
+                for number, opened in self._directories.items()
+            ],
+            next_handle=self._next_handle,
+        )
+
+    def restore(self, kept: KeptState, spaces: Mapping[str, Space]) -> None:
+        """Puts everything back under its number.
+
+        Raises:
+            HandoverRefused: something does not fit.
+        """
+        nodes = restore_nodes(self._table, spaces, kept.nodes)
+        for handle in kept.handles:
+            if handle.ino in nodes:
+                self._handles[handle.number] = restore_handle(handle, nodes[handle.ino])
+        for opened in kept.directories:
+            node = nodes.get(opened.ino)
+            if node is not None:
+                node.handles += 1
+                stale = node.version - 1
+                self._directories[opened.number] = _DirectoryHandle(
+                    node, opened.names, {}, None, stale
+                )
+        self._next_handle = kept.next_handle
 
     # Names
 

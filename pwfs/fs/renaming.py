@@ -358,8 +358,8 @@ class Renaming(Naming):
             self.record(edits)
 
     def _move_times(self, old: RepoPath, new: RepoPath) -> None:
-        for path in [p for p in self._changed_ns if p == old or is_under(p, old)]:
-            self._changed_ns[RepoPath(new + path[len(old) :])] = self._changed_ns.pop(path)
+        for path in [p for p in self.changed_ns if p == old or is_under(p, old)]:
+            self.changed_ns[RepoPath(new + path[len(old) :])] = self.changed_ns.pop(path)
 
     def adopt_unignored(self, node: Node, path: RepoPath, process: Provenance | None) -> None:
         """Takes into the log what came out of an ignored directory."""

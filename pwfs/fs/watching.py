@@ -91,6 +91,8 @@ class Announcer:
         self._is_of_use = True
         self._device = 0
         self._rest_s = 0.0
+        self._running = trio.CancelScope()
+        self._stopped = trio.Event()
         self.pid = _NOBODY
         """The process whose requests are answered here."""
 
@@ -105,7 +107,18 @@ class Announcer:
         self._woken.set()
 
     async def run(self) -> None:
-        """Tells watchers of names as they come; until cancelled."""
+        """Tells watchers of names as they come; until cancelled, or stopped."""
+        with self._running:
+            await self._run()
+        self._stopped.set()
+
+    async def stop(self) -> None:
+        """Ends the process; nobody is told of anything any more."""
+        self._is_of_use = False
+        self._running.cancel()
+        await self._stopped.wait()
+
+    async def _run(self) -> None:
         failures = 0
         try:
             while True:

@@ -458,6 +458,19 @@ class MountUnavailable(PatchworkError):
 
 
 @dataclass
+class HandoverRefused(PatchworkError):
+    """What an earlier daemon handed over cannot be gone on with."""
+
+    reason: str
+    code = "handover_refused"
+    category = Category.UNAVAILABLE
+
+    @property
+    def message(self) -> str:
+        return f"The mount cannot be taken over: {self.reason}. It is made anew."
+
+
+@dataclass
 class AddressInUse(PatchworkError):
     """The address to serve on belongs to somebody else."""
 

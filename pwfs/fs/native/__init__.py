@@ -39,6 +39,16 @@ class Handlers(ctypes.Structure):
     )
 
 
+class Connection(ctypes.Structure):
+    """``struct patchwork_connection``: what the kernel introduced itself with."""
+
+    _fields_ = (
+        ("minor", ctypes.c_uint32),
+        ("max_readahead", ctypes.c_uint32),
+        ("capable", ctypes.c_uint32),
+    )
+
+
 class Library:
     """The loaded library, and with it the answers of libfuse's that we give ourselves."""
 
@@ -47,6 +57,12 @@ class Library:
         loaded.patchwork_answer_by.restype = None
         loaded.patchwork_session.argtypes = []
         loaded.patchwork_session.restype = ctypes.c_void_p
+        loaded.patchwork_connected.argtypes = [ctypes.POINTER(Connection)]
+        loaded.patchwork_connected.restype = None
+        # pyfuse3's handler, which it comes to call, is Python: it needs the lock that CDLL lets go.
+        self._resume = ctypes.PyDLL(os.fspath(_LIBRARY)).patchwork_resume
+        self._resume.argtypes = [ctypes.POINTER(Connection)]
+        self._resume.restype = ctypes.c_int
         loaded.fuse_reply_err.argtypes = [_Request, ctypes.c_int]
         loaded.fuse_reply_write.argtypes = [_Request, ctypes.c_size_t]
         loaded.fuse_reply_lseek.argtypes = [_Request, ctypes.c_int64]
@@ -56,6 +72,17 @@ class Library:
     def is_in_force(self) -> bool:
         """Whether pyfuse3 made its session through it."""
         return self._loaded.patchwork_session() is not None
+
+    def connected(self) -> tuple[int, int, int]:
+        """What the kernel introduced itself with, for `resume`."""
+        found = Connection()
+        self._loaded.patchwork_connected(ctypes.byref(found))
+        return found.minor, found.max_readahead, found.capable
+
+    def resume(self, connection: tuple[int, int, int]) -> bool:
+        """Goes on with a connection that an earlier session began; False if that is refused."""
+        refused: int = self._resume(ctypes.byref(Connection(*connection)))
+        return refused == 0
 
     def answer_by(self, handlers: Handlers) -> None:
         """Sets the functions that requests are passed to from now on."""

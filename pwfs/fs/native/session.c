@@ -18,7 +18,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <string.h>
+#include <unistd.h>
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 /* There pyfuse3 calls _fuse_session_new through an inline function, which we do not replace. */
@@ -35,8 +37,51 @@ struct patchwork_handlers {
 				int64_t offset_out, uint64_t length);
 };
 
+/* What the kernel introduced itself with; its twin is Connection in __init__.py. */
+struct patchwork_connection {
+	uint32_t minor;
+	uint32_t max_readahead;
+	uint32_t capable;
+};
+
 static struct patchwork_handlers handlers;
+static struct patchwork_connection connection;
 static struct fuse_session *session;
+static void (*pyfuse3_init)(void *userdata, struct fuse_conn_info *conn);
+
+/* libfuse's words for what a kernel can do, and the kernel's own. */
+static const struct {
+	uint32_t capable;
+	uint32_t flag;
+} abilities[] = {
+	{FUSE_CAP_ASYNC_READ, FUSE_ASYNC_READ},
+	{FUSE_CAP_POSIX_LOCKS, FUSE_POSIX_LOCKS},
+	{FUSE_CAP_ATOMIC_O_TRUNC, FUSE_ATOMIC_O_TRUNC},
+	{FUSE_CAP_EXPORT_SUPPORT, FUSE_EXPORT_SUPPORT},
+	{FUSE_CAP_DONT_MASK, FUSE_DONT_MASK},
+	{FUSE_CAP_FLOCK_LOCKS, FUSE_FLOCK_LOCKS},
+	{FUSE_CAP_AUTO_INVAL_DATA, FUSE_AUTO_INVAL_DATA},
+	{FUSE_CAP_READDIRPLUS, FUSE_DO_READDIRPLUS},
+	{FUSE_CAP_READDIRPLUS_AUTO, FUSE_READDIRPLUS_AUTO},
+	{FUSE_CAP_ASYNC_DIO, FUSE_ASYNC_DIO},
+	{FUSE_CAP_WRITEBACK_CACHE, FUSE_WRITEBACK_CACHE},
+	{FUSE_CAP_NO_OPEN_SUPPORT, FUSE_NO_OPEN_SUPPORT},
+	{FUSE_CAP_PARALLEL_DIROPS, FUSE_PARALLEL_DIROPS},
+	{FUSE_CAP_POSIX_ACL, FUSE_POSIX_ACL},
+	{FUSE_CAP_HANDLE_KILLPRIV, FUSE_HANDLE_KILLPRIV},
+	{FUSE_CAP_CACHE_SYMLINKS, FUSE_CACHE_SYMLINKS},
+	{FUSE_CAP_NO_OPENDIR_SUPPORT, FUSE_NO_OPENDIR_SUPPORT},
+	{FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_EXPLICIT_INVAL_DATA},
+};
+
+static void note_init(void *userdata, struct fuse_conn_info *conn)
+{
+	connection.minor = conn->proto_minor;
+	connection.max_readahead = conn->max_readahead;
+	connection.capable = conn->capable;
+	if (pyfuse3_init)
+		pyfuse3_init(userdata, conn);
+}
 
 static void pass_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 			   struct fuse_file_info *fi)
@@ -92,6 +137,8 @@ EXPORTED struct fuse_session *fuse_session_new(struct fuse_args *args,
 	table.fallocate = pass_fallocate;
 	table.lseek = pass_lseek;
 	table.copy_file_range = pass_copy_file_range;
+	pyfuse3_init = table.init;
+	table.init = note_init;
 	session = libfuse_session_new(args, &table, sizeof(table), userdata);
 	return session;
 }
@@ -106,4 +153,44 @@ EXPORTED void patchwork_answer_by(const struct patchwork_handlers *chosen)
 EXPORTED struct fuse_session *patchwork_session(void)
 {
 	return session;
+}
+
+/* What the kernel introduced itself with, all 0 before it has. */
+EXPORTED void patchwork_connected(struct patchwork_connection *found)
+{
+	*found = connection;
+}
+
+/*
+ * Goes on with a connection that an earlier session began. The kernel introduces itself once, so
+ * the new session is told what the earlier one was; the answer to that has no addressee, which the
+ * kernel says by ENOENT and libfuse ignores. Returns 0, or -1 if libfuse did not take it.
+ */
+EXPORTED int patchwork_resume(const struct patchwork_connection *was)
+{
+	struct {
+		struct fuse_in_header header;
+		struct fuse_init_in init;
+	} request = {0};
+	struct fuse_buf buffer = {.size = sizeof(request), .mem = &request};
+	size_t i;
+
+	if (!session)
+		return -1;
+	request.header.len = sizeof(request);
+	request.header.opcode = FUSE_INIT;
+	/* Even, as the kernel's are, and further than it will ever count. */
+	request.header.unique = UINT64_MAX - 1;
+	request.header.uid = getuid();
+	request.header.gid = getgid();
+	request.init.major = FUSE_KERNEL_VERSION;
+	request.init.minor = was->minor;
+	request.init.max_readahead = was->max_readahead;
+	request.init.flags = FUSE_BIG_WRITES | FUSE_MAX_PAGES;
+	for (i = 0; i < sizeof(abilities) / sizeof(abilities[0]); i++)
+		if (was->capable & abilities[i].capable)
+			request.init.flags |= abilities[i].flag;
+	connection.minor = 0;
+	fuse_session_process_buf(session, &buffer);
+	return connection.minor == was->minor ? 0 : -1;
 }

@@ -1,0 +1,96 @@
+# Plain calls: this is about descriptors.
+# ruff: noqa: PTH110, PTH115, PTH208
+"""The session with the kernel: begun by mounting, or gone on with after a restart in place."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pyfuse3
+
+from pwfs.fs import attach as attaching
+from pwfs.fs.native import library
+from pwfs.model.errors import HandoverRefused, MountUnavailable
+
+
+def prepare(mountpoint: Path) -> None:
+    """Makes a place to mount at; what a dead daemon left there is taken away. Not for the loop.
+
+    Raises:
+        MountUnavailable: nothing can be mounted there.
+    """
+    if not os.path.exists("/dev/fuse"):
+        raise MountUnavailable(
+            reason="there is no /dev/fuse",
+            advice="Load the fuse module, or give the container --device /dev/fuse.",
+        )
+    attaching.clear_dead(mountpoint)
+    try:
+        mountpoint.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MountUnavailable(
+            reason=f"{mountpoint} cannot be made ({error.strerror})",
+            advice="Choose another place with `patchwork serve --mount DIR`.",
+        ) from error
+
+
+def begin(operations: pyfuse3.Operations, mountpoint: Path) -> int:
+    """Mounts; returns the descriptor of /dev/fuse, which pyfuse3 owns.
+
+    Raises:
+        MountUnavailable: the kernel, or fusermount3, refuses.
+    """
+    before = _fuse_descriptors()
+    try:
+        pyfuse3.init(operations, os.fspath(mountpoint), _options())
+    except RuntimeError as error:
+        raise MountUnavailable(
+            reason=str(error),
+            advice="In a container: --cap-add SYS_ADMIN --device /dev/fuse. "
+            "Otherwise install fuse3, so that fusermount3 is there.",
+        ) from error
+    (fuse_fd,) = _fuse_descriptors() - before
+    return fuse_fd
+
+
+def resume(operations: pyfuse3.Operations, fuse_fd: int, connection: tuple[int, int, int]) -> None:
+    """Goes on with a connection that this process began before it ran another program.
+
+    libfuse takes a place of the form ``/dev/fd/N`` for a descriptor that is mounted already.
+
+    Raises:
+        HandoverRefused: that is not possible here.
+    """
+    os.set_inheritable(fuse_fd, False)
+    pyfuse3.init(operations, f"/dev/fd/{fuse_fd}", _options())
+    if not is_native() or library is None or not library.resume(connection):
+        raise HandoverRefused(reason="libfuse does not go on with the session")
+
+
+def is_native() -> bool:
+    """Whether the session was made through our library (see `pwfs.fs.native`)."""
+    return library is not None and library.is_in_force
+
+
+def _options() -> set[str]:
+    options = {"default_permissions", "fsname=patchwork", "subtype=patchwork"}
+    if os.geteuid() == 0 or _allows_other():
+        options.add("allow_other")
+    return options
+
+
+def _allows_other() -> bool:
+    try:
+        text = Path("/etc/fuse.conf").read_text()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in text.splitlines())
+
+
+def _fuse_descriptors() -> set[int]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == "/dev/fuse":
+                found.add(int(name))
+    return found

@@ -1,0 +1,26 @@
+"""What a daemon writes down for the next one is all there is."""
+
+import dataclasses
+
+from pwfs.fs.content import Content, Handle
+from pwfs.fs.handover import KeptHandle, KeptNode, keep_handle
+from pwfs.fs.nodes import Kind, Node, NodeTable
+from pwfs.fs.spaces import Space
+
+
+def test_every_field_of_a_node_is_kept_or_made_anew() -> None:
+    """A field that is added to `Node` must be handed over, or be one of those that need not be."""
+    kept = {field for field in KeptNode.__struct_fields__}
+    made_anew = {"cached_path", "children", "extra", "handles", "name", "parent", "space"}
+    recounted = {"subdirectories", "version"}
+    assert set(Node.__slots__) == (kept - {"names", "place"}) | made_anew | recounted
+
+
+def test_an_open_file_is_kept_whole() -> None:
+    """Every field of `Handle` and `Content` can be written down, but for what is made anew."""
+    node = Node(Space("x", NodeTable()), Kind.FILE, None, "")
+    handle = Handle(node, 0, 1, 2)
+    kept = keep_handle(7, handle)
+    assert isinstance(kept, KeptHandle)
+    assert kept.rest.keys() == {field.name for field in dataclasses.fields(Handle)} - {"node"}
+    assert "busy" in {field.name for field in dataclasses.fields(Content)}
