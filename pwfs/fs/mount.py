@@ -364,6 +364,7 @@ class Mount:
         await self._capturer.capture_all()
         await self._invalidator.drain()
         self._winding_down = True
+        library.read_nothing()
         pyfuse3.terminate()
         with trio.move_on_after(_CLOSING_S):
             # Whatever was asked is answered; what comes now waits in the kernel.

@@ -59,6 +59,8 @@ class Library:
         loaded.patchwork_session.restype = ctypes.c_void_p
         loaded.patchwork_connected.argtypes = [ctypes.POINTER(Connection)]
         loaded.patchwork_connected.restype = None
+        loaded.patchwork_read_nothing.argtypes = []
+        loaded.patchwork_read_nothing.restype = None
         # pyfuse3's handler, which it comes to call, is Python: it needs the lock that CDLL lets go.
         self._resume = ctypes.PyDLL(os.fspath(_LIBRARY)).patchwork_resume
         self._resume.argtypes = [ctypes.POINTER(Connection)]
@@ -78,6 +80,10 @@ class Library:
         found = Connection()
         self._loaded.patchwork_connected(ctypes.byref(found))
         return found.minor, found.max_readahead, found.capable
+
+    def read_nothing(self) -> None:
+        """Leaves all further requests in the kernel, for whoever goes on with the connection."""
+        self._loaded.patchwork_read_nothing()
 
     def resume(self, connection: tuple[int, int, int]) -> bool:
         """Goes on with a connection that an earlier session began; False if that is refused."""
