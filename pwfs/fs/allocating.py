@@ -29,10 +29,10 @@ class Allocating(Recovering):
     async def copy_range(
         self, source: Handle, offset_in: int, target: Handle, offset_out: int, length: int
     ) -> int:
-        content = await self._prepare(target)
         # A duplicate: whoever writes to the source meanwhile may close its descriptor.
-        fd = os.dup(source.node.space.descriptor(source.node))
+        fd = os.dup(await source.node.space.descriptor(source.node))
         try:
+            content = await self._prepare(target)
             work = partial(copy_range, fd, offset_in, content.fd, offset_out, length)
             return await self._change(target, content, work, length)
         finally:

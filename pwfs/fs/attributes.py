@@ -108,15 +108,15 @@ class AttrTable:
         """Writes what is not written yet, in one transaction."""
         if not self._unsaved:
             return
-        unsaved, self._unsaved = self._unsaved, set()
         with self._log.transaction():
             self._log.put_attrs(
                 self._workspace_id,
-                {path: _encode(self._rows[path]) for path in unsaved if path in self._rows},
+                {path: _encode(self._rows[path]) for path in self._unsaved if path in self._rows},
             )
-            for path in unsaved:
+            for path in self._unsaved:
                 if path not in self._rows:
                     self._log.delete_attr(self._workspace_id, path)
+        self._unsaved.clear()
 
     def __iter__(self) -> Iterator[RepoPath]:
         return iter(self._rows)

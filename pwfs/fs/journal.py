@@ -6,6 +6,8 @@ its length and CRC-32, four bytes each. A write(2) into it survives the process;
 the machine is captured by fsync. After a power failure it ends where a row is not whole.
 """
 
+import contextlib
+import errno
 import os
 import struct
 import zlib
@@ -45,41 +47,66 @@ class Journal:
         self._fd: int | None = None
         self._live: dict[str, bytes] = {}
         self._size_bytes = 0
+        self._is_torn = False
 
     def began(self, file: OpenFile) -> None:
-        """Notes a working file, or that its paths are others now."""
-        row = _encoder.encode(
-            [
-                file.id,
-                list(file.paths),
-                [_flat(file.seen.base), file.seen.base_seq, _flat(file.seen.current)],
-                [file.process.pid, file.process.command, file.process.uid]
-                if file.process
-                else None,
-                file.mode.value,
-            ]
-        )
+        """Notes a working file before anything is written to it.
+
+        Raises:
+            OSError: it could not be noted.
+        """
+        row = _row(file)
         self._live[file.id] = row
-        self._append(row)
+        try:
+            self._append(row)
+        except BaseException:
+            del self._live[file.id]
+            raise
+
+    def changed(self, file: OpenFile) -> None:
+        """Notes that a working file's paths or mode are others now; `mend` repeats what fails."""
+        row = _row(file)
+        self._live[file.id] = row
+        with contextlib.suppress(OSError):
+            self._append(row)
 
     def ended(self, working_id: str) -> None:
-        """Notes that a working file is done with."""
+        """Notes that a working file is done with; that it is gone says the same."""
         if self._live.pop(working_id, None) is None:
             return
-        self._append(_encoder.encode([working_id]))
-        if self._size_bytes > COMPACT_BYTES:
+        with contextlib.suppress(OSError):
+            self._append(_encoder.encode([working_id]))
+            if self._size_bytes > COMPACT_BYTES:
+                self._compact()
+
+    def mend(self) -> None:
+        """Writes anew what could not be written.
+
+        Raises:
+            OSError: it still cannot.
+        """
+        if self._is_torn:
             self._compact()
 
     def _append(self, row: bytes) -> None:
-        if self._fd is None:
-            self._fd = os.open(
-                self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-            )
+        if self._is_torn:
+            self._compact()
+            return
         framed = _framed(row)
-        os.write(self._fd, framed)
+        try:
+            if self._fd is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._fd = os.open(self._path, flags, 0o600)
+            if os.write(self._fd, framed) < len(framed):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            # A part of the row may be there, and nothing that came behind it would be read.
+            self._is_torn = True
+            raise
         self._size_bytes += len(framed)
 
     def _compact(self) -> None:
+        """Writes the rows that count anew, among them what is just being noted."""
         rows = b"".join(_framed(row) for row in self._live.values())
         temporary = self._path.with_suffix(".new")
         temporary.write_bytes(rows)
@@ -87,6 +114,7 @@ class Journal:
         self.close()
         # Not counted from the rows: many live ones must not mean compacting every time.
         self._size_bytes = 0
+        self._is_torn = False
 
     def close(self) -> None:
         """Closes the file; the next note opens it again."""
@@ -121,7 +149,21 @@ class Journal:
         self.close()
         self._live.clear()
         self._size_bytes = 0
+        self._is_torn = False
         self._path.unlink(missing_ok=True)
+
+
+def _row(file: OpenFile) -> bytes:
+    seen, process = file.seen, file.process
+    return _encoder.encode(
+        [
+            file.id,
+            list(file.paths),
+            [_flat(seen.base), seen.base_seq, _flat(seen.current)],
+            [process.pid, process.command, process.uid] if process else None,
+            file.mode.value,
+        ]
+    )
 
 
 def _framed(row: bytes) -> bytes:

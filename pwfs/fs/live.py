@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Iterable, Mapping
 
+import trio
 from pyfuse3 import EntryAttributes, RequestContext
 
 from pwfs.fs.attributes import entry_attributes, permissions
@@ -14,6 +15,8 @@ from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.spaces import Space
 from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.errors import BlobDamaged, BlobMissing
+from pwfs.model.ids import BlobHash
 from pwfs.model.paths import RepoPath, split
 from pwfs.repo.core import Movement
 from pwfs.repo.live import LiveView
@@ -21,6 +24,10 @@ from pwfs.store.protocols import BlobStore
 from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
 
 DIRECTORY_MODE = 0o755
+VERIFIED_INLINE_BYTES_MAX = 1 << 20
+"""Up to here reading a content to verify it is quicker than going to a thread and back."""
+_UNREADABLE_BYTES = 1
+"""More than nothing, so that the kernel asks for the content; and no blob is damaged and so long."""
 
 
 class LiveSpace(Space):
@@ -34,6 +41,7 @@ class LiveSpace(Space):
         self.gid = os.getgid()
         self.changed_ns: dict[RepoPath, int] = {}
         """When a name in a directory last changed, for those where that was since ``started_ns``."""
+        self._verifying: dict[BlobHash, trio.Event] = {}
 
     # What the view has; a throw-away workspace hides some of it
 
@@ -72,7 +80,7 @@ class LiveSpace(Space):
             return None
         if found is DIRECTORY:
             return self.enter(directory, name, Kind.DIRECTORY, inode_number(self.id, path, "/"))
-        entry = found if isinstance(found, FileEntry) else self.live.settle(path).entry
+        entry = found if isinstance(found, FileEntry) else self._settled(path)
         ino = self.inode_of(path, entry)
         known = self.table.peek(ino)
         if known is not None and self._may_return(known, path, entry):
@@ -83,6 +91,17 @@ class LiveSpace(Space):
         node = self.enter(directory, name, kind, ino)
         node.entry = entry
         return node
+
+    def _settled(self, path: RepoPath) -> FileEntry:
+        """What a merge gives; where its inputs are damaged, a file that cannot be read.
+
+        Its directory can be listed all the same.
+        """
+        try:
+            return self.live.settle(path).entry
+        except (BlobMissing, BlobDamaged) as error:
+            self.tell_damage(error, path)
+            return FileEntry(BlobHash(error.blob_hash), Mode.FILE, _UNREADABLE_BYTES)
 
     def _may_return(self, node: Node, path: RepoPath, entry: FileEntry) -> bool:
         """Whether a file that was replaced is what the view shows again."""
@@ -180,7 +199,11 @@ class LiveSpace(Space):
     async def readlink(self, node: Node) -> bytes:
         if node.kind is not Kind.LINK or node.entry is None:
             raise refusal(errno.EINVAL)
-        return self.blobs.get(node.entry.content_hash)
+        try:
+            return self.blobs.get(node.entry.content_hash)
+        except (BlobMissing, BlobDamaged) as error:
+            self.tell_damage(error, _name_of(node))
+            raise
 
     async def open(self, node: Node, flags: int, ctx: RequestContext) -> None:
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
@@ -193,22 +216,64 @@ class LiveSpace(Space):
             raise refusal(errno.EIO)
 
     async def read(self, node: Node, offset: int, size: int) -> bytes:
+        if node.content is None:
+            await self.verify_large(node)
         content = node.content or self.open_content(node)
         return os.pread(content.fd, size, offset)
 
-    def descriptor(self, node: Node) -> int:
+    async def descriptor(self, node: Node) -> int:
+        if node.content is None:
+            await self.verify_large(node)
         return (node.content or self.open_content(node)).fd
 
+    async def verify_large(self, node: Node) -> None:
+        """Before a large blob is opened: reads it in a thread, if nobody has yet.
+
+        Any await may follow; whoever opens the blob then does so without reading it.
+        """
+        entry = node.entry
+        if node.content is not None or entry is None or entry.size <= VERIFIED_INLINE_BYTES_MAX:
+            return
+        blob = entry.content_hash
+        while not self.blobs.is_verified(blob):
+            # The kernel reads ahead, by many requests at once.
+            reading = self._verifying.get(blob)
+            if reading is not None:
+                await reading.wait()
+                continue
+            reading = self._verifying[blob] = trio.Event()
+            try:
+                await trio.to_thread.run_sync(self.blobs.verify, blob)
+            except (BlobMissing, BlobDamaged) as error:
+                self.tell_damage(error, _name_of(node))
+                raise
+            finally:
+                del self._verifying[blob]
+                reading.set()
+
     def open_content(self, node: Node) -> Content:
-        """Opens the blob behind a file; EIO when it is missing or of another size."""
+        """Opens the blob behind a file.
+
+        Raises:
+            BlobMissing, BlobDamaged: it cannot be read as what it must be (EIO).
+        """
         assert node.entry is not None
-        fd = self.blobs.open(node.entry.content_hash)
-        content = Content(fd)
-        if content.size != node.entry.size:
-            content.close()
-            raise refusal(errno.EIO)
+        blob = node.entry.content_hash
+        try:
+            content = Content(self.blobs.open(blob))
+            if content.size != node.entry.size:
+                content.close()
+                raise BlobDamaged(blob_hash=blob, reason=f"is not of {node.entry.size} bytes")
+        except (BlobMissing, BlobDamaged) as error:
+            self.tell_damage(error, _name_of(node))
+            raise
         node.content = content
         return content
+
+    def tell_damage(self, error: BlobMissing | BlobDamaged, path: RepoPath) -> None:
+        """Tells of a content that a program cannot read."""
+        if self.damages is not None:
+            self.damages.tell(error, self.id, path)
 
     async def release(self, handle: Handle) -> None:
         node = handle.node
@@ -323,6 +388,10 @@ class LiveSpace(Space):
         directory.version += 1
         if directory.is_attached:
             self.changed_ns[directory.path] = time.time_ns()
+
+
+def _name_of(node: Node) -> RepoPath:
+    return node.path if node.is_attached else RepoPath(node.name)
 
 
 def _is_unlogged(node: Node) -> bool:

@@ -20,6 +20,7 @@ import trio
 from pwfs.fs import attach as attaching
 from pwfs.fs import session
 from pwfs.fs.capture import Capturer
+from pwfs.fs.damage import Damages
 from pwfs.fs.guard import Guard
 from pwfs.fs.handover import FORMAT, Handover, restore_spaces
 from pwfs.fs.invalidate import Invalidator
@@ -81,6 +82,7 @@ class Mount:
         self.mountpoint = mountpoint
         self._table = NodeTable()
         self._capturer = Capturer()
+        self._damages = Damages(repo)
         self._discarded = trio.Event()
         self._operations = MountOperations(self._table, os.fspath(repo.state_dir))
         self._invalidator: Invalidator | None = None
@@ -130,6 +132,7 @@ class Mount:
         space.place = place
         space.invalidator = self._invalidator
         space.announcer = self._announcer
+        space.damages = self._damages
         return space
 
     def _live_space(self, id_: str, place: str) -> Space:
@@ -410,8 +413,13 @@ class Mount:
             if isinstance(space, WorkspaceSpace) and not space.is_gone:
                 try:
                     space.rows.save()
-                except PatchworkError as error:
-                    _log.warning("attributes are not saved", workspace=space.id, error=str(error))
+                    space.journal.mend()
+                except (PatchworkError, OSError) as error:
+                    _log.warning(
+                        "attributes or the journal of open files are not saved; trying again",
+                        workspace=space.id,
+                        error=str(error),
+                    )
 
     async def _wind_down(self) -> None:
         self._winding_down = True

@@ -16,6 +16,7 @@ from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.model.paths import ROOT
 
 if TYPE_CHECKING:
+    from pwfs.fs.damage import Damages
     from pwfs.fs.invalidate import Invalidator
     from pwfs.fs.watching import Announcer
 
@@ -40,6 +41,7 @@ class Space:
         """Where it is in the mount, a relative path; the mount sets it."""
         self.invalidator: Invalidator | None = None
         self.announcer: Announcer | None = None
+        self.damages: Damages | None = None
         self.root = Node(self, Kind.DIRECTORY, None, "")
         self.root.cached_path = ROOT
 
@@ -85,13 +87,13 @@ class Space:
         """Reads from an open file."""
         raise refusal(errno.EIO)
 
-    def descriptor(self, node: Node) -> int:
+    async def descriptor(self, node: Node) -> int:
         """The daemon's own descriptor of an open file, to read from; it may be replaced soon."""
         raise refusal(errno.EIO)
 
     async def seek(self, node: Node, offset: int, whence: int) -> int:
         """Finds data (SEEK_DATA) or a hole (SEEK_HOLE) in an open file."""
-        return os.lseek(self.descriptor(node), offset, whence)
+        return os.lseek(await self.descriptor(node), offset, whence)
 
     def getxattr(self, node: Node, name: bytes) -> bytes:
         """An extended attribute's value."""

@@ -53,7 +53,8 @@ class Writing(Linking):
             self.check_writable()
         if not flags & os.O_TRUNC:
             self.check_shown(node)
-        if may_write:
+        if may_write and not flags & os.O_TRUNC:
+            await self.verify_large(node)
             content = node.content or self.open_content(node)
             if content.seen is None:
                 self.start_from_now(node, content)
@@ -121,8 +122,15 @@ class Writing(Linking):
     async def make_private(
         self, node: Node, writer: tuple[int, int], *, keep_bytes: int | None = None
     ) -> Content:
-        """Gives a node content that may be written, copying the blob if need be."""
+        """Gives a node content that may be written, copying the blob if need be.
+
+        If that fails, the node's content is what it was.
+        """
         while True:
+            if node.content is None and keep_bytes == 0:
+                # Nothing of the blob is needed, so that a damaged file can be saved anew.
+                return self._start_private(node, Content(-1), writer, *self._new_working_file())
+            await self.verify_large(node)
             content = node.content or self.open_content(node)
             if content.busy is not None:
                 await content.busy.wait()
@@ -145,16 +153,31 @@ class Writing(Linking):
                 os.close(fd)
                 working.unlink()
                 raise
-            os.close(content.fd)
-            self._drop_working(content)
-            content.fd, content.working, content.is_sealed = fd, working, False
+            return self._start_private(node, content, writer, working, fd)
+
+    def _start_private(
+        self, node: Node, content: Content, writer: tuple[int, int], working: Path, fd: int
+    ) -> Content:
+        """Puts a working file in the place of what a node's content was so far."""
+        try:
             if content.seen is None:
                 self.start_from_now(node, content)
-            content.writer = writer
-            # From now on its number and times are its own, not derived from the log.
-            self.freeze_times(node)
-            self.note_open(node)
-            return content
+            assert content.seen is not None
+            # The journal first: of what is written a killed daemon must leave the path.
+            self.journal.began(self._open_file(node, working, content.seen, writer))
+        except BaseException:
+            os.close(fd)
+            working.unlink()
+            raise
+        if content.fd >= 0:
+            content.close()
+        self._drop_working(content)
+        content.fd, content.working, content.is_sealed = fd, working, False
+        content.writer = writer
+        node.content = content
+        # From now on its number and times are its own, not derived from the log.
+        self.freeze_times(node)
+        return content
 
     def _new_working_file(self) -> tuple[Path, int]:
         working = self.files_directory / secrets.token_hex(8)
@@ -163,32 +186,40 @@ class Writing(Linking):
     def start_fresh(self, node: Node, seen: Seen, writer: tuple[int, int]) -> None:
         """Gives a file that is new its working file."""
         assert node.attrs is not None
-        working, fd = self._new_working_file()
-        node.content = Content(fd, working, seen=seen, writer=writer)
         node.fresh = True
         node.entry = FileEntry(EMPTY_BLOB, versioned_mode(node.attrs.mode or 0), 0)
-        self.note_open(node)
+        working, fd = self._new_working_file()
+        try:
+            self.journal.began(self._open_file(node, working, seen, writer))
+        except BaseException:
+            os.close(fd)
+            working.unlink()
+            node.fresh = False
+            raise
+        node.content = Content(fd, working, seen=seen, writer=writer)
         self._wrote(node, node.content, writer)
 
     def note_open(self, node: Node) -> None:
-        """Tells the journal which paths a working file belongs to."""
+        """Tells the journal that the paths or the mode of a working file are others now."""
         content = node.content
         if content is None or content.working is None:
             return
-        paths = node.targets()
-        if not paths:
+        if not node.targets():
             self.journal.ended(content.working.name)
             return
         assert content.seen is not None
-        pid, uid = content.writer
-        self.journal.began(
-            OpenFile(
-                id=content.working.name,
-                paths=tuple(paths),
-                seen=content.seen,
-                process=Provenance(pid=pid, command="", uid=uid) if pid else None,
-                mode=self.wanted_mode(node),
-            )
+        self.journal.changed(self._open_file(node, content.working, content.seen, content.writer))
+
+    def _open_file(
+        self, node: Node, working: Path, seen: Seen, writer: tuple[int, int]
+    ) -> OpenFile:
+        pid, uid = writer
+        return OpenFile(
+            id=working.name,
+            paths=tuple(node.targets()),
+            seen=seen,
+            process=Provenance(pid=pid, command="", uid=uid) if pid else None,
+            mode=self.wanted_mode(node),
         )
 
     # Capturing

@@ -168,6 +168,20 @@ def test_a_blob_comes_back_and_is_cached_by_its_hash(api: httpx.Client) -> None:
     refused(api.get("blobs/zz"), 400, "invalid_argument")
 
 
+def test_a_damaged_blob_is_refused_and_mended(project: Project, api: httpx.Client) -> None:
+    """500 that names it, before any of it is sent, and a line in the log; uploading mends it."""
+    project.expected_log.append("something stored is damaged")
+    content = bytes(range(256)) * 5_000
+    name = upload(api, content)
+    file = project.state_dir / "blobs" / name[:2] / name[2:]
+    file.chmod(0o644)
+    file.write_bytes(content[:-1] + b"x")
+    refused(api.get(f"blobs/{name}"), 500, "blob_damaged")
+    assert name in project.log()
+    assert upload(api, content) == name
+    assert api.get(f"blobs/{name}").content == content
+
+
 def test_an_empty_blob_is_a_blob(api: httpx.Client) -> None:
     """Nothing is a content as well."""
     name = upload(api, b"")

@@ -128,18 +128,6 @@ def test_large_files_are_captured_whole(mounted: Mounted) -> None:
     assert mounted.read("ws-work", "sparse") == bytes(5 << 20) + b"x"
 
 
-def test_a_missing_blob_is_eio(mounted: Mounted) -> None:
-    """A damaged store is told, never shown as an empty file."""
-    for blob in (mounted.repository / ".patchwork/blobs").rglob("*"):
-        if blob.is_file() and blob.read_bytes() == b"hello\n":
-            blob.unlink()
-    mounted.is_damaged = True
-    with pytest.raises(OSError) as damaged:
-        (mounted.main / "README.md").read_bytes()
-    assert damaged.value.errno == errno.EIO
-    assert (mounted.main / "run.sh").read_bytes().startswith(b"#!")
-
-
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Mounted]:
     """A repository on a disk of four megabytes."""

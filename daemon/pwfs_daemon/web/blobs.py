@@ -61,17 +61,22 @@ async def get_blob(blob_hash: str) -> Response:
     blobs = repository().blobs
     if not blobs.has(known):
         raise NotFound(kind="blob", id=blob_hash)
-    return send_content(known)
+    return await send_content(known)
 
 
-def send_content(
+async def send_content(
     content_hash: BlobHash, content_type: str = "application/octet-stream"
 ) -> Response:
-    """Streams a stored content with its hash as ETag, or says that the asker has it already."""
+    """Streams a stored content with its hash as ETag, or says that the asker has it already.
+
+    Raises:
+        BlobMissing, BlobDamaged: it cannot be sent; nothing of it was.
+    """
     blobs = repository().blobs
     if content_hash in request.if_none_match:
         response = Response(b"", status=304)
     else:
+        await trio.to_thread.run_sync(blobs.verify, content_hash)
         response = Response(_read(blobs, content_hash), content_type=content_type)
         response.content_length = blobs.size(content_hash)
     response.set_etag(content_hash)

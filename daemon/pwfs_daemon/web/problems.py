@@ -8,7 +8,7 @@ from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from pwfs.model.errors import NoSpace, PatchworkError
+from pwfs.model.errors import Category, NoSpace, PatchworkError
 from pwfs.model.problems import MEDIA_TYPE, STATUS, problem, to_problem
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ def install(application: QuartTrio) -> None:
 
 def answer_expected(error: PatchworkError) -> Response:
     """Answers a failure that Patchwork knows."""
+    if error.category is Category.CORRUPT:
+        log.error("something stored is damaged", error=error.message)
     status = STATUS[error.category]
     response = _respond(to_problem(error), status)
     if status == 401:

@@ -144,12 +144,12 @@ async def get_output(item_id: str) -> Response:
         if wanted is not None:
             raise NotFound(kind="attempt", id=str(wanted))
         return Response(b"", content_type=TEXT)
-    return _output(attempts[-1], follow=follow)
+    return await _output(attempts[-1], follow=follow)
 
 
-def _output(attempt: Attempt, *, follow: bool) -> Response:
+async def _output(attempt: Attempt, *, follow: bool) -> Response:
     if attempt.output_hash is not None:
-        return send_content(attempt.output_hash, TEXT)
+        return await send_content(attempt.output_hash, TEXT)
     if attempt.state is not AttemptState.RUNNING:
         return Response(attempt.detail + "\n" if attempt.detail else "", content_type=TEXT)
     response = Response(read_output(services(), attempt.id, follow=follow), content_type=TEXT)
