@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 from pwfs.model.errors import NotARepository
+from pwfs_cli.fsmonitor import runtime_directory
+from pwfs_cli.standing import standing_on
 
 STATE_NAME = ".patchwork"
-MOUNTS = Path("/proc/self/mountinfo")
 
 
 def find_root(start: Path) -> Path:
@@ -30,19 +31,27 @@ def find_root(start: Path) -> Path:
     return root
 
 
-def runtime_directory() -> Path:
-    """Returns where mount points and sockets are (`pwfs.fs` decides the same)."""
-    if os.geteuid() == 0:
-        return Path("/run/patchwork")
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "patchwork" if runtime else Path.home() / ".cache/patchwork/run"
+def find_workspace(start: Path, root: Path) -> str | None:
+    """Names the workspace of a repository that a directory is in, if it is in one."""
+    standing = standing_on(os.path.realpath(start))
+    if standing is None or standing.workspace is None or _root_of(standing.device) != root:
+        return None
+    return standing.workspace[0]
 
 
 def _root_of_mount(here: Path) -> Path | None:
-    device = _device(os.fspath(here))
-    if device is None:
-        return None
-    for file in sorted(runtime_directory().glob("*.json")):
+    standing = standing_on(os.fspath(here))
+    return None if standing is None else _root_of(standing.device)
+
+
+def _root_of(device: str) -> Path | None:
+    """The repository whose mount has a device number.
+
+    Daemons that were killed leave such files, and device numbers are given out again: the newest
+    file is right.
+    """
+    files = Path(runtime_directory()).glob("*.json")
+    for file in sorted(files, key=_written_at_ns, reverse=True):
         try:
             known = json.loads(file.read_bytes())
         except (OSError, ValueError):
@@ -52,22 +61,8 @@ def _root_of_mount(here: Path) -> Path | None:
     return None
 
 
-def _device(path: str) -> str | None:
-    """Tells the device of the FUSE mount that a path lies on, without asking the filesystem."""
-    best, device = "", None
-    with MOUNTS.open(encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            fields = line.split(" ")
-            point = _unescape(fields[4])
-            is_above = path == point or path.startswith(point.rstrip("/") + "/")
-            # A later line covers an earlier one at the same place.
-            if is_above and len(point) >= len(best):
-                is_fuse = fields[fields.index("-") + 1].startswith("fuse")
-                best, device = point, fields[2] if is_fuse else None
-    return device
-
-
-def _unescape(text: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, character)
-    return text
+def _written_at_ns(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

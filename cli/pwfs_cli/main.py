@@ -15,6 +15,7 @@ from pwfs_cli.commands import (
     change,
     checks,
     config,
+    fsmonitor,
     history,
     init,
     land,
@@ -83,6 +84,7 @@ app.command("conflicts")(land.show_conflicts)
 app.command("serve")(serve.serve)
 app.command("watch")(watch.watch)
 app.add_typer(config.app, name="config")
+app.add_typer(fsmonitor.app, name="fsmonitor")
 app.command("fsck")(checks.check_repository)
 app.command("doctor")(checks.examine)
 

@@ -35,6 +35,7 @@ from pwfs.fs.watching import Announcer
 from pwfs.fs.workspace import WorkspaceSpace
 from pwfs.model.errors import MountUnavailable, NotFound, PatchworkError
 from pwfs.model.events import EventType
+from pwfs.model.touches import Moment, Touches
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 from pwfs.repo.core import Movement
@@ -235,6 +236,27 @@ class Mount:
         await self._capturer.capture_all()
         if self._invalidator is not None:
             await self._invalidator.drain()
+
+    # What changed, for programs that would have to scan
+
+    def touched(self, workspace_id: str, since: Moment | None) -> Touches:
+        """Tells which paths of a workspace may show something else than at a moment.
+
+        Exact after `capture_all` and the repository's barrier, without an await in between.
+
+        Raises:
+            NotFound: there is no such workspace.
+        """
+        workspace = self.repo.workspace(workspace_id)
+        space = self._workspace_space(workspace.id)
+        assert space is not None
+        open_now = (
+            directory.path_of(name)
+            for node in self._operations.open_for_writing(space)
+            for directory, name in node.names()
+            if directory.is_attached
+        )
+        return space.touched.since(since, self.repo.head_seq(), open_now)
 
     # Directories of the user's choice
 

@@ -354,6 +354,11 @@ class MountOperations(pyfuse3.Operations):
         """The open file that a number stands for."""
         return self._handles[fh]
 
+    def open_for_writing(self, space: Space) -> set[Node]:
+        """The files of a space that programs hold open and may write."""
+        handles = self._handles.values()
+        return {h.node for h in handles if h.may_write and h.node.space is space}
+
     @answering
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         node = self._table.get(inode)

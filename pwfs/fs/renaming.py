@@ -24,6 +24,8 @@ from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY
 
 _CHUNK_BYTES = 1 << 20
+NOTED_BELOW_MAX = 2_000
+"""A directory with more in scratch moves as quickly; whoever asks is told to look everywhere."""
 
 
 class Place:
@@ -327,6 +329,7 @@ class Renaming(Naming):
             self.drop_directory(target, new.directory, new.name)
         if self.scratch.is_directory(old.path):
             os.rename(self.scratch.place(old.path), self.scratch.make_room(new.path))
+            self._note_moved_scratch(old.path, new.path)
         node.detach(old.directory, old.name)
         node.attach(new.directory, new.name)
         old.directory.subdirectories = new.directory.subdirectories = None
@@ -338,6 +341,16 @@ class Renaming(Naming):
             if below.content is not None:
                 self.note_open(below)
         self.adopt_unignored(node, new.path, process)
+
+    def _note_moved_scratch(self, old: RepoPath, new: RepoPath) -> None:
+        """Notes what of a moved directory the view does not know, under both its names."""
+        below = self.scratch.below(new, NOTED_BELOW_MAX)
+        if below is None:
+            self.touched.note_everything()
+            return
+        for path in below:
+            self.touched.note(path)
+            self.touched.note(RepoPath(old + path[len(new) :]))
 
     def move_versioned(self, old: RepoPath, new: RepoPath, process: Provenance | None) -> None:
         """Logs the renames of all versioned files of a directory."""

@@ -22,10 +22,11 @@ from pwfs.fs.journal import Journal
 from pwfs.fs.live import DIRECTORY_MODE, LiveSpace
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.scratch import Scratch
+from pwfs.fs.touched import Touched
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import hash_blob
 from pwfs.model.ignoring import IgnoreRules
-from pwfs.model.ops import Op
+from pwfs.model.ops import Op, OpType
 from pwfs.model.paths import PATH_LENGTH_MAX_BYTES, RepoPath, check_name, parents, split
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
@@ -44,13 +45,15 @@ class Resolving(LiveSpace):
         self.repo = repo
         self.workspace = workspace
         work = repo.state_dir / "work" / workspace.id
-        self.scratch = Scratch(work / "tree")
+        self.touched = Touched()
+        self.scratch = Scratch(work / "tree", self.touched.note)
         self.files_directory: Path = work / "files"
         self.files_directory.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(work / "journal")
         self.rows = AttrTable(repo.log, workspace.id)
         self.ignore = IgnoreRules(self.live.file, lambda entry: repo.blobs.get(entry.content_hash))
         self.recording: frozenset[RepoPath] = frozenset()
+        self._left: Sequence[RepoPath] = ()
         self.root.attrs = self.rows.get(RepoPath(""))
 
     # Finding
@@ -327,12 +330,18 @@ class Resolving(LiveSpace):
         paths = {edit.path for edit in edits}
         paths.update(edit.old_path for edit in edits if edit.old_path is not None)
         self.recording = frozenset(paths)
+        self._left = _left_by(edits)
         try:
             return self.repo.record(self.id, edits)
         finally:
             self.recording = frozenset()
+            self._left = ()
 
     def moved(self, movement: Movement) -> None:
+        self.touched.note_all(movement.paths)
+        for path in self._left:
+            # Before anything is reconciled: a directory that a program empties stays.
+            self._keep(split(path)[0])
         for path in movement.paths - self.recording:
             self.reconcile(path)
         own = self.recording
@@ -357,7 +366,17 @@ class Resolving(LiveSpace):
 
     def keep_directory(self, directory: Node) -> None:
         """Keeps a directory from which the last versioned file went away."""
-        if directory is not self.root and directory.is_attached:
-            path = directory.path
-            if self.view_get(path) is not DIRECTORY:
-                self.scratch.make_directory(path)
+        if directory.is_attached:
+            self._keep(directory.path)
+
+    def _keep(self, path: RepoPath) -> None:
+        if path and self.view_get(path) is not DIRECTORY:
+            self.scratch.make_directory(path)
+
+
+def _left_by(edits: Sequence[Edit]) -> Sequence[RepoPath]:
+    """The names that edits take out of their directories."""
+    if edits and edits[-1].directory_rename is not None:
+        return (edits[-1].directory_rename[0],)
+    leaving = (OpType.DELETE, OpType.RENAME)
+    return [edit.old_path or edit.path for edit in edits if edit.op_type in leaving]

@@ -13,9 +13,11 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
-from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RepoPath
+from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RepoPath, join
 from pwfs.store.syncing import sync_directory
 
 _NEAR_BYTES_MAX = 3500
@@ -40,11 +42,15 @@ class _FarPlace(str):
 
 
 class Scratch:
-    """The tree below ``.patchwork/work/WORKSPACE/tree``."""
+    """The tree below ``.patchwork/work/WORKSPACE/tree``.
 
-    def __init__(self, root: Path) -> None:
+    ``on_moved_aside`` is told of the names that it gives by itself.
+    """
+
+    def __init__(self, root: Path, on_moved_aside: Callable[[RepoPath], None]) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._root = os.fspath(root)
+        self._on_moved_aside = on_moved_aside
 
     def place(self, path: RepoPath) -> str:
         """Where a path is on disk. Hold on to what is returned while it is used.
@@ -98,6 +104,21 @@ class Scratch:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def below(self, path: RepoPath, count_max: int) -> list[RepoPath] | None:
+        """All that is below a directory; None if it is more than that."""
+        found: list[RepoPath] = []
+        pending = [path]
+        while pending:
+            directory = pending.pop()
+            with os.scandir(self.place(directory)) as entries:
+                for entry in islice(entries, count_max + 1 - len(found)):
+                    found.append(join(directory, entry.name))
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(found[-1])
+            if len(found) > count_max:
+                return None
+        return found
+
     def is_empty(self, path: RepoPath) -> bool:
         """Whether no name is in a directory, or it is not there."""
         try:
@@ -126,11 +147,12 @@ class Scratch:
         is_directory = found is not None and stat.S_ISDIR(found.st_mode)
         if found is not None and not is_directory:
             above, _, name = path.rpartition("/")
-            aside = f"~scratch-{secrets.token_hex(3)}"
-            room_bytes = NAME_LENGTH_MAX_BYTES - len(aside)
-            kept = name.encode()[:room_bytes].decode(errors="ignore")
+            suffix = f"~scratch-{secrets.token_hex(3)}"
+            room_bytes = NAME_LENGTH_MAX_BYTES - len(suffix)
+            aside = name.encode()[:room_bytes].decode(errors="ignore") + suffix
             directory = self.place(RepoPath(above))
-            os.rename(f"{directory}/{name}", f"{directory}/{kept}{aside}")
+            os.rename(f"{directory}/{name}", f"{directory}/{aside}")
+            self._on_moved_aside(join(RepoPath(above), aside))
         return is_directory
 
     def make_room(self, path: RepoPath) -> str:

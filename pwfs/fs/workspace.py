@@ -14,6 +14,7 @@ from pwfs.fs.attributes import PERMISSIONS, Attrs
 from pwfs.fs.content import Handle, provenance
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.noting import Noting
 from pwfs.fs.renaming import Renaming
 from pwfs.model.entries import FileEntry
 from pwfs.model.ops import OpType
@@ -23,8 +24,8 @@ _NAMESPACES = (b"user.", b"trusted.", b"security.")
 _VALUE_BYTES_MAX = 64 * 1024
 
 
-class WorkspaceSpace(Renaming):
-    """All of a workspace; this part changes attributes."""
+class Attributing(Renaming):
+    """The part of a workspace that changes attributes."""
 
     async def setattr(
         self,
@@ -176,3 +177,7 @@ class WorkspaceSpace(Renaming):
 
     def _xattr_place(self, node: Node) -> str:
         return self.scratch.place(node.path)
+
+
+class WorkspaceSpace(Noting, Attributing):
+    """All of a workspace."""

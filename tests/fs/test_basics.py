@@ -363,3 +363,15 @@ def test_a_directory_replaces_an_empty_one(mounted: Mounted) -> None:
     assert sorted(os.listdir(ws / "empty")) == ["app.py", "lib"]
     assert not (ws / "src").exists()
     assert {"empty/app.py", "empty/lib/util.py", "full/x"} <= set(mounted.files())
+
+
+def test_a_directory_that_is_emptied_stays(mounted: Mounted) -> None:
+    """Also one that only the view had, whoever else changed something in it meanwhile."""
+    workspace = mounted.workspace()
+    (workspace / "src/lib/util.py").rename(workspace / "util.py")
+    assert (workspace / "src/lib").is_dir()
+    (workspace / "src/lib/again").write_text("again\n")
+    (workspace / "src/lib").rename(workspace / "lib")
+    (workspace / "src/app.py").unlink()
+    assert list((workspace / "src").iterdir()) == []
+    assert (workspace / "lib/again").read_text() == "again\n"

@@ -6,6 +6,7 @@ from typing import Protocol, cast
 import trio
 from quart import current_app
 
+from pwfs.model.touches import Moment, Touches
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 
@@ -23,6 +24,9 @@ class MountDoor(Protocol):
 
     async def capture_all(self) -> None:
         """Puts what open files hold into the log."""
+
+    def touched(self, workspace_id: str, since: Moment | None) -> Touches:
+        """Tells which paths of a workspace may show something else than at a moment."""
 
     async def attach(self, workspace: Workspace) -> None:
         """Makes the workspace's directory show it."""

@@ -5,19 +5,22 @@ import os
 from pathlib import Path
 
 import trio
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from pwfs.model.errors import DirectoryNotEmpty, InvalidArgument
 from pwfs.model.ids import AgentId, ChangeId, WorkspaceId
-from pwfs.model.paths import RESERVED_NAME
+from pwfs.model.paths import RESERVED_NAME, ROOT, parse_path
+from pwfs.model.touches import Moment, Touches
 from pwfs.model.views import ConflictPolicy, Overlay, Workspace
 from pwfs.repo.json import to_json
-from pwfs_daemon.web.answers import Body, answer, no_content, read_body
+from pwfs_daemon.web.answers import Body, answer, no_content, query_text, read_body
 from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
 from pwfs_daemon.web.views import NewOverlay
 
 routes = Blueprint("workspaces", __name__)
+
+GIT_HOOK_MEDIA_TYPE = "application/x-git-fsmonitor"
 
 
 class NewWorkspace(Body):
@@ -114,6 +117,32 @@ async def post_scan(workspace_id: str) -> Response:
     await services().captured()
     ops = repository().scan_workspace(WorkspaceId(workspace_id))
     return answer({"operations": ops})
+
+
+@routes.get("/workspaces/<workspace_id>/touched")
+@takes(None, "token", "below")
+async def get_touched(workspace_id: str) -> Response:
+    """Tells which paths may show something else than when a token was given out."""
+    token, directory = query_text("token"), query_text("below")
+    moment = None if token is None else Moment.parse(token)
+    below = ROOT if directory is None else parse_path(directory)
+    repository().workspace(WorkspaceId(workspace_id))
+    await services().captured()
+    # No await from here on: the token stands for this moment.
+    touches = services().mount.touched(workspace_id, moment).below(below)
+    if request.accept_mimetypes.best == GIT_HOOK_MEDIA_TYPE:
+        return Response(_for_git(touches), content_type=GIT_HOOK_MEDIA_TYPE)
+    return answer(touches)
+
+
+def _for_git(touches: Touches) -> bytes:
+    """What a hook for ``core.fsmonitor``, version 2, prints.
+
+    Git knows what it wrote into its own directory. Told of it, it would look through the top
+    directory each time, for it writes there each time.
+    """
+    paths = ["/"] if touches.everything else [path for path in touches.paths if path != ".git"]
+    return "".join(f"{text}\0" for text in (touches.token, *paths)).encode()
 
 
 @routes.post("/workspaces/<workspace_id>/switch")
