@@ -1,9 +1,16 @@
-"""Which files of a workspace are open and not logged yet, so that a killed daemon loses nothing.
+"""What of a workspace is not logged yet, so that a killed daemon loses nothing.
 
-An append-only file beside the working files: one MessagePack array ``[id, paths, seen, process,
-mode]`` when a working file is made or its paths change, ``[id]`` when it is done with; before each
-its length and CRC-32, four bytes each. A write(2) into it survives the process; what must survive
-the machine is captured by fsync. After a power failure it ends where a row is not whole.
+An append-only file beside the working files, of MessagePack arrays, before each its length and
+CRC-32, four bytes each:
+
+- ``[id, paths, seen, process, mode]`` when a working file is made or its paths change;
+- ``[id, path, entry, seen, process, is_tracked, other]`` when what became of a name is held
+  (`pwfs.fs.holding`); it takes the place of the working file's row;
+- ``[id]`` when either is done with, ``[id, seq]`` when it was logged as that operation.
+
+A write(2) into it survives the process; `sync` makes it survive the machine. After a power failure
+it ends where a row is not whole. An operation is not synced when it is logged, so a held name that
+was synced counts as logged once the log has it.
 """
 
 import contextlib
@@ -11,13 +18,14 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.errors import PatchworkError
 from pwfs.model.ids import BlobHash, Seq
 from pwfs.model.ops import Provenance
 from pwfs.model.paths import RepoPath
@@ -25,6 +33,7 @@ from pwfs.repo.live import Seen
 
 COMPACT_BYTES = 1 << 20
 _FRAME = struct.Struct("<II")
+_HELD_FIELDS = 6
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -39,13 +48,39 @@ class OpenFile:
     mode: Mode
 
 
-class Journal:
-    """The journal of one workspace, opened when first written to."""
+@dataclass(frozen=True, slots=True)
+class HeldName:
+    """What became of one name, as `pwfs.fs.holding.Held` has it."""
 
-    def __init__(self, path: Path) -> None:
+    id: str
+    path: RepoPath
+    entry: FileEntry | None
+    seen: Seen
+    process: Provenance | None
+    is_tracked: bool
+    other: RepoPath | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """What an earlier daemon did not log: open files, and names that it held, in their order."""
+
+    files: list[OpenFile]
+    names: list[HeldName]
+
+
+class Journal:
+    """The journal of one workspace, opened when first written to.
+
+    ``sync_log`` makes durable what is logged.
+    """
+
+    def __init__(self, path: Path, sync_log: Callable[[], None]) -> None:
         self._path = path
+        self._sync_log = sync_log
         self._fd: int | None = None
         self._live: dict[str, bytes] = {}
+        self._durable: set[str] = set()
         self._size_bytes = 0
         self._is_torn = False
 
@@ -53,29 +88,54 @@ class Journal:
         """Notes a working file before anything is written to it.
 
         Raises:
-            OSError: it could not be noted.
+            OSError, PatchworkError: it could not be noted.
         """
-        row = _row(file)
-        self._live[file.id] = row
+        self._note(file.id, _row(file))
+
+    def holds(self, held: HeldName, *, durable: bool) -> None:
+        """Notes what became of a name, behind all that was noted before.
+
+        With ``durable``, it counts as not logged until the log has it, whatever is noted.
+
+        Raises:
+            OSError, PatchworkError: it could not be noted; what was noted under its id counts.
+        """
+        self._note(held.id, _held_row(held))
+        if durable:
+            self._durable.add(held.id)
+
+    def _note(self, id_: str, row: bytes) -> None:
+        before = self._live.pop(id_, None)
+        self._live[id_] = row
         try:
             self._append(row)
         except BaseException:
-            del self._live[file.id]
+            del self._live[id_]
+            if before is not None:
+                self._live[id_] = before
             raise
 
     def changed(self, file: OpenFile) -> None:
         """Notes that a working file's paths or mode are others now; `mend` repeats what fails."""
         row = _row(file)
         self._live[file.id] = row
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, PatchworkError):
             self._append(row)
 
-    def ended(self, working_id: str) -> None:
-        """Notes that a working file is done with; that it is gone says the same."""
-        if self._live.pop(working_id, None) is None:
+    def held_changed(self, held: HeldName) -> None:
+        """Notes that a held name is another now; `mend` repeats what fails."""
+        row = _held_row(held)
+        self._live[held.id] = row
+        with contextlib.suppress(OSError, PatchworkError):
+            self._append(row)
+
+    def ended(self, id_: str, logged_as: Seq | None = None) -> None:
+        """Notes that a working file or a held name is done with; `mend` repeats what fails."""
+        if self._live.pop(id_, None) is None:
             return
-        with contextlib.suppress(OSError):
-            self._append(_encoder.encode([working_id]))
+        is_durable = id_ in self._durable and logged_as is not None
+        with contextlib.suppress(OSError, PatchworkError):
+            self._append(_encoder.encode([id_, logged_as] if is_durable else [id_]))
             if self._size_bytes > COMPACT_BYTES:
                 self._compact()
 
@@ -83,10 +143,22 @@ class Journal:
         """Writes anew what could not be written.
 
         Raises:
-            OSError: it still cannot.
+            OSError, PatchworkError: it still cannot.
         """
         if self._is_torn:
             self._compact()
+
+    def sync(self) -> None:
+        """Makes durable what is noted so far; any thread may call it."""
+        descriptors = [
+            os.open(self._path, os.O_RDONLY | os.O_CLOEXEC),
+            os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC),
+        ]
+        for fd in descriptors:
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def _append(self, row: bytes) -> None:
         if self._is_torn:
@@ -109,8 +181,15 @@ class Journal:
         """Writes the rows that count anew, among them what is just being noted."""
         rows = b"".join(_framed(row) for row in self._live.values())
         temporary = self._path.with_suffix(".new")
-        temporary.write_bytes(rows)
+        if self._durable:
+            self._sync_log()
+        with temporary.open("wb") as file:
+            file.write(rows)
+            if self._durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(self._path)
+        self._durable &= self._live.keys()
         self.close()
         # Not counted from the rows: many live ones must not mean compacting every time.
         self._size_bytes = 0
@@ -122,13 +201,16 @@ class Journal:
             os.close(self._fd)
             self._fd = None
 
-    def left_behind(self) -> list[OpenFile]:
-        """What an earlier daemon had open, first opened first."""
+    def left_behind(self, is_logged: Callable[[Seq], bool]) -> LeftBehind:
+        """What an earlier daemon did not log; a torn last row is left out.
+
+        ``is_logged`` tells whether the log has an operation.
+        """
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
-            return []
-        files: dict[str, OpenFile] = {}
+            return LeftBehind([], [])
+        rows: dict[str, list[object]] = {}
         position = 0
         while position + _FRAME.size <= len(data):
             length, checksum = _FRAME.unpack_from(data, position)
@@ -137,31 +219,49 @@ class Journal:
             position += length
             if not row or zlib.crc32(row) != checksum:
                 break
-            fields = msgspec.msgpack.decode(row)
-            if len(fields) == 1:
-                files.pop(fields[0], None)
-            else:
-                files[fields[0]] = _open_file(fields)
-        return list(files.values())
+            id_, *fields = msgspec.msgpack.decode(row)
+            if len(fields) > 1:
+                if len(fields) == _HELD_FIELDS:
+                    rows.pop(id_, None)
+                rows[id_] = fields
+            elif not fields or is_logged(fields[0]):
+                rows.pop(id_, None)
+        files = [_open_file(id_, row) for id_, row in rows.items() if len(row) != _HELD_FIELDS]
+        names = [_held_name(id_, row) for id_, row in rows.items() if len(row) == _HELD_FIELDS]
+        return LeftBehind(files, names)
 
     def clear(self) -> None:
         """Forgets everything."""
         self.close()
         self._live.clear()
+        self._durable.clear()
         self._size_bytes = 0
         self._is_torn = False
         self._path.unlink(missing_ok=True)
 
 
 def _row(file: OpenFile) -> bytes:
-    seen, process = file.seen, file.process
     return _encoder.encode(
         [
             file.id,
             list(file.paths),
-            [_flat(seen.base), seen.base_seq, _flat(seen.current)],
-            [process.pid, process.command, process.uid] if process else None,
+            _flat_seen(file.seen),
+            _flat_process(file.process),
             file.mode.value,
+        ]
+    )
+
+
+def _held_row(held: HeldName) -> bytes:
+    return _encoder.encode(
+        [
+            held.id,
+            held.path,
+            _flat(held.entry),
+            _flat_seen(held.seen),
+            _flat_process(held.process),
+            held.is_tracked,
+            held.other,
         ]
     )
 
@@ -181,18 +281,48 @@ def _entry(flat: Sequence[object] | None) -> FileEntry | None:
     return FileEntry(BlobHash(str(content_hash)), Mode(int(str(mode))), int(str(size)))
 
 
-def _open_file(fields: list[object]) -> OpenFile:
-    working_id, paths, seen, process, mode = fields
+def _flat_seen(seen: Seen) -> list[object]:
+    return [_flat(seen.base), seen.base_seq, _flat(seen.current)]
+
+
+def _seen(flat: object) -> Seen:
+    assert isinstance(flat, list)
+    base, base_seq, current = flat
+    return Seen(_entry(base), Seq(base_seq), _entry(current))
+
+
+def _flat_process(process: Provenance | None) -> list[object] | None:
+    return [process.pid, process.command, process.uid] if process else None
+
+
+def _process(flat: object) -> Provenance | None:
+    if not isinstance(flat, list):
+        return None
+    pid, command, uid = flat
+    return Provenance(pid=pid, command=command, uid=uid)
+
+
+def _open_file(id_: str, fields: list[object]) -> OpenFile:
+    paths, seen, process, mode = fields
     assert isinstance(paths, list)
-    assert isinstance(seen, list)
-    base, base_seq, current = seen
-    who = None
-    if isinstance(process, list):
-        who = Provenance(pid=process[0], command=process[1], uid=process[2])
     return OpenFile(
-        id=str(working_id),
+        id=id_,
         paths=tuple(RepoPath(path) for path in paths),
-        seen=Seen(_entry(base), Seq(base_seq), _entry(current)),
-        process=who,
+        seen=_seen(seen),
+        process=_process(process),
         mode=Mode(int(str(mode))),
+    )
+
+
+def _held_name(id_: str, fields: list[object]) -> HeldName:
+    path, entry, seen, process, is_tracked, other = fields
+    assert entry is None or isinstance(entry, list)
+    return HeldName(
+        id=id_,
+        path=RepoPath(str(path)),
+        entry=_entry(entry),
+        seen=_seen(seen),
+        process=_process(process),
+        is_tracked=bool(is_tracked),
+        other=None if other is None else RepoPath(str(other)),
     )

@@ -150,6 +150,8 @@ class Mount:
     def _open_view(self, name: str) -> Space | None:
         if name not in {view.id for view in self.repo.views()}:
             return None
+        # A change that two views show holds nothing back.
+        self._capturer.settle_all()
         return self._live_space(name, f"views/{name}")
 
     def _open_workspace(self, name: str) -> Space | None:
@@ -157,9 +159,11 @@ class Mount:
             workspace = self.repo.workspace(name)
         except NotFound:
             return None
+        self._capturer.settle_all()
         kind = WorkspaceSpace if workspace.test_root is None else ThrowawaySpace
         space = kind(self.repo, workspace, self._table)
         space.on_dirty = self._capturer.add
+        space.on_held = self._capturer.hold
         return self._placed(space, f"ws/{name}")
 
     def _workspace_space(self, id_: str) -> WorkspaceSpace | None:

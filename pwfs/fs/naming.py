@@ -30,7 +30,7 @@ class Naming(Allocating):
         self, directory: Node, name: str, mode: int, flags: int, ctx: RequestContext
     ) -> Node:
         path = self._free_path(directory, name)
-        if self.is_scratch_name(path):
+        if self.is_scratch_name(path) and not self.is_departed(path):
             fd = os.open(
                 self.scratch.make_room(path),
                 os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
@@ -48,7 +48,8 @@ class Naming(Allocating):
     def _create_fresh(
         self, directory: Node, name: str, path: RepoPath, mode: int, ctx: RequestContext
     ) -> Node:
-        seen = self.live.seen(path)
+        self.make_room()
+        seen = self.start_seen(path)
         attrs = self.new_attrs(directory, mode, ctx)
         ino = inode_number(self.id, path, str(attrs.mtime_ns))
         node = self.enter(directory, name, Kind.FILE, ino)
@@ -78,10 +79,11 @@ class Naming(Allocating):
         if stat.S_ISREG(mode):
             node = await self.create(directory, name, mode, os.O_RDWR, ctx)
             if node.kind is Kind.FILE:
-                await self.capture(node)
+                await self.capture(node, hold=True)
             self.discard_content(node)
             return node
         path = self._free_path(directory, name)
+        self.settle([path])
         place = self.scratch.make_room(path)
         os.mknod(place, mode, rdev)
         attrs = self.new_attrs(directory, mode, ctx)
@@ -99,6 +101,7 @@ class Naming(Allocating):
 
     async def mkdir(self, directory: Node, name: str, mode: int, ctx: RequestContext) -> Node:
         path = self._free_path(directory, name)
+        self.settle([path])
         self.scratch.make_directory(path)
         attrs = self.new_attrs(directory, mode, ctx)
         parent = directory.attrs
@@ -120,7 +123,7 @@ class Naming(Allocating):
         path = self._free_path(directory, name)
         if len(target) > TARGET_BYTES_MAX:
             raise refusal(errno.ENAMETOOLONG)
-        if self.is_scratch_name(path):
+        if self.is_scratch_name(path) and not self.is_departed(path):
             place = self.scratch.make_room(path)
             os.symlink(target, place)
             if os.geteuid() == 0:
@@ -157,6 +160,7 @@ class Naming(Allocating):
             is_special = not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode))
             if not is_special and not self.is_scratch_name(path):
                 raise refusal(errno.EXDEV)
+            self.settle([path])
             place = self.scratch.make_room(path)
             os.link(self.scratch.place(node.path), place, follow_symlinks=False)
             node.attach(directory, name)
@@ -164,6 +168,7 @@ class Naming(Allocating):
             if self.is_scratch_name(path):
                 raise refusal(errno.EXDEV)
             await self.capture(node)
+            self.settle_node(node)
             assert node.entry is not None
             if not node.is_attached:
                 raise refusal(errno.ENOENT)
@@ -181,6 +186,7 @@ class Naming(Allocating):
         if node.kind is Kind.DIRECTORY:
             raise refusal(errno.EISDIR)
         self.check_writable()
+        self.make_room()
         path = directory.path_of(name)
         self.remove_from_log(node, path, ctx)
         if node.kind is Kind.SCRATCH:
@@ -193,10 +199,17 @@ class Naming(Allocating):
         self.touch(directory)
 
     def remove_from_log(self, node: Node, path: RepoPath, ctx: RequestContext) -> None:
-        """Logs the deletion of what the view has at a path, if it has something."""
-        if self.view_get(path) not in (None, DIRECTORY):
+        """Logs, or holds, that a versioned file is gone from a path, if there is one."""
+        held = self.held.get(path)
+        if held is not None:
+            if held.entry is not None:
+                self.withdraw(held)
+        elif self.view_get(path) not in (None, DIRECTORY):
             process = provenance(ctx.pid, ctx.uid)
-            self.record([Edit(OpType.DELETE, path, None, process=process)])
+            if self.may_hold(path):
+                self.depart(path, process)
+            else:
+                self.record([Edit(OpType.DELETE, path, None, process=process)])
 
     def keep_open(self, node: Node) -> None:
         """Before a file in scratch loses its name: lets open handles go on with it."""
@@ -220,8 +233,7 @@ class Naming(Allocating):
             node.stale = None
             if node.handles == 0:
                 self.discard_content(node)
-            else:
-                node.fresh = False
+            node.fresh = False
         if node.content is not None:
             self.note_open(node)
         self.table.drop_unused(node)
@@ -239,6 +251,7 @@ class Naming(Allocating):
     def remove_directory(self, node: Node, directory: Node, name: str) -> None:
         """Removes an empty directory."""
         path = directory.path_of(name)
+        self.settle_below(path)
         if self.view_list(path) or node.fresh_names or not self.scratch.is_empty(path):
             raise refusal(errno.ENOTEMPTY)
         self.drop_directory(node, directory, name)

@@ -14,9 +14,11 @@ from pathlib import Path
 import structlog
 
 from pwfs.fs.attributes import Attrs
+from pwfs.fs.holding import Held
 from pwfs.fs.journal import OpenFile
 from pwfs.fs.writing import Writing, hash_file
 from pwfs.model.entries import FileEntry
+from pwfs.model.errors import BlobDamaged, BlobMissing
 from pwfs.model.events import EventType
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
@@ -30,16 +32,42 @@ class Recovering(Writing):
     """The part of a workspace that takes over from a daemon that died."""
 
     def recover(self) -> int:
-        """Logs what an earlier daemon left open; returns how many files had something new."""
+        """Logs what an earlier daemon left open, and what it held.
+
+        Returns how many open files had something new.
+        """
+        left = self.journal.left_behind(lambda seq: self.repo.log.op(seq) is not None)
+        for name in left.names:
+            if name.entry is None or self._is_stored(name.entry):
+                self.held[name.path] = Held(
+                    name.path,
+                    name.entry,
+                    name.seen,
+                    name.process,
+                    is_tracked=name.is_tracked,
+                    other=name.other,
+                    id=name.id,
+                )
         count = 0
-        for file in self.journal.left_behind():
+        for file in left.files:
             working = self.files_directory / file.id
             if working.exists():
                 count += self._recover_one(file, working)
-        for left in self.files_directory.iterdir():
-            left.unlink()
+        self.settle()
+        # The journal may be all that an fsync put on disk.
+        self.repo.log.sync()
+        for working in self.files_directory.iterdir():
+            working.unlink()
         self.journal.clear()
         return count
+
+    def _is_stored(self, entry: FileEntry) -> bool:
+        """Whether a content is there; a power failure takes what was not synced."""
+        try:
+            self.blobs.verify(entry.content_hash)
+        except (BlobMissing, BlobDamaged):
+            return False
+        return True
 
     def _recover_one(self, file: OpenFile, working: Path) -> bool:
         status = working.stat()

@@ -53,6 +53,7 @@ class Renaming(Naming):
     ) -> None:
         self.check_exists(old_directory)
         self.new_path(new_directory, new_name)
+        self.make_room()
         old, new = Place(old_directory, old_name), Place(new_directory, new_name)
         node = self.child(old.directory, old.name)
         target = self.child(new.directory, new.name)
@@ -82,7 +83,7 @@ class Renaming(Naming):
         node = self.child(old.directory, old.name)
         if node is not None and node.content is not None and node.content.is_dirty:
             if node.kind is not Kind.SCRATCH:
-                await self.capture(node)
+                await self.capture(node, hold=True)
         # Critical section: the nodes looked up here are those that the log is told of.
         node = self.child(old.directory, old.name)
         target = self.child(new.directory, new.name)
@@ -109,6 +110,8 @@ class Renaming(Naming):
                 return False
         if target is not None and target.kind in (Kind.FILE, Kind.LINK) and not target.fresh:
             return True
+        if self.is_departed(path):
+            return True
         return not self.is_scratch_name(path)
 
     def _replace(self, target: Node | None, new: Place) -> None:
@@ -122,6 +125,8 @@ class Renaming(Naming):
         self.rows.remove(old.path)
         if old.directory.fresh_names is not None:
             old.directory.fresh_names.discard(old.name)
+        if node.fresh:
+            new.directory.fresh_names = {new.name, *(new.directory.fresh_names or ())}
         node.detach(old.directory, old.name)
         node.attach(new.directory, new.name)
         if row is not None:
@@ -138,8 +143,9 @@ class Renaming(Naming):
     ) -> None:
         assert node.entry is not None
         self.freeze_times(node)
-        edit = Edit(OpType.RENAME, new.path, node.entry, old_path=old.path, process=process)
-        self.record([edit])
+        if not self._hold_rename(node, old, new, target, process):
+            edit = Edit(OpType.RENAME, new.path, node.entry, old_path=old.path, process=process)
+            self.record([edit])
         if target is not None and target.kind is Kind.SCRATCH:
             self.scratch.remove_file(new.path)
         self._replace(target, new)
@@ -147,6 +153,40 @@ class Renaming(Naming):
         if node.content is not None:
             self.start_from_now(node, node.content)
         self.settle_names([old.path, new.path])
+
+    def _hold_rename(
+        self,
+        node: Node,
+        old: Place,
+        new: Place,
+        target: Node | None,
+        process: Provenance | None,
+    ) -> bool:
+        """Holds a rename that is, or may be, a part of a save; False: it is to be logged."""
+        held = self.held.get(old.path)
+        if held is None and not self.can_set_aside(node, old.path, new.path):
+            return False
+        if not self.is_departed(new.path):
+            self.settle([new.path])
+        is_over = self.view_get(new.path) is not None
+        if held is None:
+            if target is not None and not (is_over and target.kind is Kind.FILE):
+                return False
+            node.fresh = True
+            self.set_aside(node, old.path, new.path, process)
+            return True
+        if held.other is not None and (is_over or held.other != new.path):
+            # It was moved aside a moment ago, and now it goes on.
+            self.settle([old.path])
+            return False
+        if is_over or not self.may_hold(new.path):
+            assert node.entry is not None
+            edit = Edit(OpType.MODIFY, new.path, node.entry, process=held.process or process)
+            self.withdraw(held, self.record([edit]))
+            self.now_logged(node)
+        else:
+            self.move_held(held, new.path)
+        return True
 
     def _rename_in_scratch(
         self, node: Node, old: Place, new: Place, target: Node | None, ctx: RequestContext
@@ -282,6 +322,7 @@ class Renaming(Naming):
             if node.kind not in (Kind.FILE, Kind.LINK):
                 raise refusal(errno.EINVAL)
             await self.capture(node)
+            self.settle_node(node)
         # Critical section.
         first = self.child(old.directory, old.name)
         second = self.child(new.directory, new.name)
@@ -324,6 +365,8 @@ class Renaming(Naming):
                 await self.capture(below)
         # Critical section, to the end.
         process = provenance(ctx.pid, ctx.uid)
+        self.settle_below(old.path)
+        self.settle_below(new.path)
         self.move_versioned(old.path, new.path, process)
         if target is not None:
             self.drop_directory(target, new.directory, new.name)

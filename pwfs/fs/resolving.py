@@ -49,14 +49,18 @@ class Resolving(LiveSpace):
         self.scratch = Scratch(work / "tree", self.touched.note)
         self.files_directory: Path = work / "files"
         self.files_directory.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(work / "journal")
+        self.journal = Journal(work / "journal", repo.log.sync)
         self.rows = AttrTable(repo.log, workspace.id)
-        self.ignore = IgnoreRules(self.live.file, lambda entry: repo.blobs.get(entry.content_hash))
+        self.ignore = IgnoreRules(self.shown_file, lambda entry: repo.blobs.get(entry.content_hash))
         self.recording: frozenset[RepoPath] = frozenset()
         self._left: Sequence[RepoPath] = ()
         self.root.attrs = self.rows.get(RepoPath(""))
 
     # Finding
+
+    def shown_file(self, path: RepoPath) -> FileEntry | None:
+        """The versioned file at a path, as far as it was closed."""
+        return self.live.file(path)
 
     def child(self, directory: Node, name: str) -> Node | None:
         assert directory.children is not None

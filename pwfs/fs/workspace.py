@@ -91,8 +91,13 @@ class Attributing(Renaming):
         paths = node.targets()
         if entry.mode is mode or not paths:
             return
-        process = provenance(ctx.pid, ctx.uid)
         changed = FileEntry(entry.content_hash, mode, entry.size)
+        held = self.held.get(paths[0]) if node.fresh else None
+        if held is not None:
+            held.entry = node.entry = changed
+            self.held_changed(held)
+            return
+        process = provenance(ctx.pid, ctx.uid)
         self.record([Edit(OpType.MODIFY, path, changed, process=process) for path in paths])
         node.entry = changed
         self.settle_names(paths)

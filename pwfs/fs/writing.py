@@ -22,8 +22,8 @@ from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import Content, Handle, provenance, write_all
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
+from pwfs.fs.holding import Holding
 from pwfs.fs.journal import OpenFile
-from pwfs.fs.linking import Linking
 from pwfs.fs.nodes import Kind, Node
 from pwfs.fs.resolving import EMPTY_BLOB
 from pwfs.model.entries import FileEntry
@@ -39,7 +39,7 @@ INLINE_BYTES_MAX = 1 << 20
 _CHUNK_BYTES = 1 << 20
 
 
-class Writing(Linking):
+class Writing(Holding):
     """The part of a workspace that opens, reads, writes and captures."""
 
     on_dirty: Callable[[Node], None]
@@ -85,7 +85,7 @@ class Writing(Linking):
     def start_from_now(self, node: Node, content: Content) -> None:
         """Takes note of what somebody who starts to write this node starts from."""
         if node.is_attached:
-            content.seen = self.live.seen(node.path)
+            content.seen = self.start_seen(node.path)
         else:
             content.seen = Seen(node.entry, self.live.base_seq, node.entry)
         if node.extra:
@@ -137,6 +137,8 @@ class Writing(Linking):
                 continue
             if content.is_writable:
                 return content
+            # A file that was closed and is written again was saved twice.
+            self.settle_node(node)
             size = content.size if keep_bytes is None else min(content.size, keep_bytes)
             working, fd = self._new_working_file()
             try:
@@ -236,22 +238,29 @@ class Writing(Linking):
         if content is None or not content.is_dirty:
             return
         if handle.has_written or self.repo.is_shown_elsewhere(self.live):
-            await self.capture(handle.node)
+            await self.capture(handle.node, hold=True)
 
     async def fsync(self, handle: Handle) -> None:
         """Puts a file's content, name and attributes on disk."""
         node = handle.node
         if node.content is not None and node.content.is_dirty:
-            await self.capture(node)
+            # What takes the place of a tracked file is logged now, what is new may wait.
+            is_new = node.fresh and node.is_attached and node.path not in self.held
+            await self.capture(node, hold=is_new)
         content = node.content
         if content is not None and content.is_scratch:
             await trio.to_thread.run_sync(os.fsync, content.fd)
             return
+        is_held = self.note_synced(node)
         await self._sync_log()
+        if is_held:
+            # Also if it was logged meanwhile: the journal knows as what.
+            await trio.to_thread.run_sync(self.journal.sync)
 
     async def sync(self, directory: Node) -> None:
         """Puts on disk which names there are in a directory, and its attributes."""
         if directory.is_attached:
+            self.settle_in(directory.path)
             await trio.to_thread.run_sync(self.scratch.sync_directory, directory.path)
         await self._sync_log()
 
@@ -267,11 +276,11 @@ class Writing(Linking):
             return
         if node.handles:
             if content.is_dirty and handle.may_write and not handle.has_written:
-                await self.capture(node)
+                await self.capture(node, hold=True)
             return
         if content.is_dirty and node.targets():
             # Written through a shared mapping after the last close.
-            await self.capture(node)
+            await self.capture(node, hold=True)
         self.discard_idle(node)
 
     def discard_idle(self, node: Node) -> None:
@@ -301,8 +310,10 @@ class Writing(Linking):
             working.unlink(missing_ok=True)
             self.journal.ended(working.name)
 
-    async def capture(self, node: Node) -> None:
+    async def capture(self, node: Node, *, hold: bool = False) -> None:
         """Logs a file's content as it is now, if it differs from what the log has.
+
+        With ``hold``, a new file may be held instead (`pwfs.fs.holding`).
 
         Raises:
             ChangeIsFinal, NoSpace, StoreBusy, BlobDamaged: as `Repository.record`; the content
@@ -338,6 +349,9 @@ class Writing(Linking):
         entry = FileEntry(digest, self.wanted_mode(node), size)
         paths = node.targets()
         process = provenance(*content.writer)
+        if hold and self.may_hold_new(node):
+            self._hold_new(node, content, entry, process)
+            return
         edits = [
             Edit(
                 OpType.MODIFY,
@@ -351,6 +365,25 @@ class Writing(Linking):
         self._seal(node, content, entry, edits)
         # End of the critical section.
 
+    def _hold_new(
+        self, node: Node, content: Content, entry: FileEntry, process: Provenance | None
+    ) -> None:
+        assert content.working is not None
+        assert content.seen is not None
+        working = content.working
+        self.arrive(node, entry, content.seen, process, id_=working.name)
+        content.seen = Seen(content.seen.base, content.seen.base_seq, entry)
+        self._captured(node, content, entry)
+        content.working, content.is_sealed = None, False
+        working.unlink(missing_ok=True)
+
+    def _captured(self, node: Node, content: Content, entry: FileEntry) -> None:
+        node.entry = entry
+        content.is_dirty = False
+        attrs = self.ensure_attrs(node)
+        attrs.content = entry.content_hash
+        attrs.ino = node.ino
+
     def _seal(self, node: Node, content: Content, entry: FileEntry, edits: list[Edit]) -> None:
         unchanged = entry == node.entry and not node.fresh and not self._in_conflict(node)
         if not unchanged:
@@ -359,17 +392,10 @@ class Writing(Linking):
             base = before_seen.base if before_seen else None
             base_seq = before_seen.base_seq if before_seen else self.live.base_seq
             content.seen = Seen(base, base_seq, entry)
-        node.entry = entry
-        content.is_dirty = False
+        self._captured(node, content, entry)
         self._drop_working(content)
-        attrs = self.ensure_attrs(node)
-        attrs.content = entry.content_hash
-        attrs.ino = node.ino
         if node.fresh:
-            node.fresh = False
-            for directory, name in node.names():
-                if directory.fresh_names is not None:
-                    directory.fresh_names.discard(name)
+            self.now_logged(node)
         if not unchanged:
             if node.is_attached and self.live.get(node.path) == entry:
                 self.start_from_now(node, content)
@@ -400,10 +426,7 @@ class Writing(Linking):
         node.identity = (status.st_dev, status.st_ino)
         self.rows.save()
         if node.fresh:
-            node.fresh = False
-            for directory, name in node.names():
-                if directory.fresh_names is not None:
-                    directory.fresh_names.discard(name)
+            self.now_logged(node)
         with self.repo.transaction():
             self.repo.publish(
                 EventType.FILE_SKIPPED,

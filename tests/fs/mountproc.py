@@ -59,6 +59,7 @@ async def _do(
         return mount.is_native
     if method == "nodes":
         return len(mount._table)
+    await repo.settled()
     if method == "files":
         live = repo.live(args[0])
         return {path: [e.content_hash, e.mode.text] for path, e in live.files()}

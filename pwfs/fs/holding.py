@@ -1,0 +1,412 @@
+"""What happened to names within the last moment, held until it is clear what it was.
+
+Most programs do not save by writing into a file. They write a temporary one and rename it over
+(sed, rsync, editors), remove the old file and make a new one (git checkout, tar, install), or
+move the old one aside first (vim, patch -b). Each of these is one save of one file. So three things
+are not logged at once, but held: a new file that was closed, a tracked file that was removed, and
+a tracked file that was moved aside, to a name in the same directory that contains its own. What
+comes of it in the end is what is logged: a modification, a creation, a deletion, a rename, or
+nothing.
+
+Nobody can tell the difference, because `settle` logs what is held before anybody looks: when a
+door asks, when a view shows the change elsewhere too (then nothing is held in the first place),
+when an operation touches the same path, at fsync of a directory, and after a moment at the latest.
+What is held is in the journal with its blob in the store, so a killed daemon loses none of it.
+
+`settle` does not await: whoever calls it finds the log and the nodes agreed on what was held.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pwfs.fs.journal import HeldName
+from pwfs.fs.linking import Linking
+from pwfs.fs.nodes import Kind, Node, NodeTable
+from pwfs.model.entries import FileEntry
+from pwfs.model.errors import PatchworkError
+from pwfs.model.ops import Op, OpType, Provenance
+from pwfs.model.paths import RepoPath, is_under, split
+from pwfs.model.views import Workspace
+from pwfs.repo import Repository
+from pwfs.repo.edits import Edit
+from pwfs.repo.live import Seen
+from pwfs.views.editor import DIRECTORY, Found
+
+HELD_MAX = 512
+"""So many names are held at most; then all are logged, in one transaction."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What became of one name.
+
+    ``entry`` is the file that came (None: the name is free), ``node`` the node that shows it.
+    ``is_tracked`` says that the log still has a file there. ``other`` is the name that a file was
+    moved aside to, or the one that it came from.
+    """
+
+    path: RepoPath
+    entry: FileEntry | None
+    seen: Seen
+    process: Provenance | None
+    is_tracked: bool
+    node: Node | None = None
+    other: RepoPath | None = None
+    is_durable: bool = False
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    since: float = field(default_factory=time.monotonic)
+
+
+class Holding(Linking):
+    """The part of a workspace that waits for the second half of a save."""
+
+    on_held: Callable[["Holding"], None]
+
+    def __init__(self, repo: Repository, workspace: Workspace, table: NodeTable) -> None:
+        self.held: dict[RepoPath, Held] = {}
+        super().__init__(repo, workspace, table)
+
+    # What the view shows without it
+
+    def view_get(self, path: RepoPath) -> Found | None:
+        if self.held and path in self.held:
+            return None
+        return super().view_get(path)
+
+    def view_list(self, path: RepoPath) -> Mapping[str, Found]:
+        listed = super().view_list(path)
+        if not self.held:
+            return listed
+        hidden = {name for above, name in map(split, self.held) if above == path}
+        return {name: found for name, found in listed.items() if name not in hidden}
+
+    def shown_file(self, path: RepoPath) -> FileEntry | None:
+        held = self.held.get(path) if self.held else None
+        return super().shown_file(path) if held is None else held.entry
+
+    def is_departed(self, path: RepoPath) -> bool:
+        """Whether the log has a file at a path that is gone already."""
+        held = self.held.get(path)
+        return held is not None and held.entry is None
+
+    def start_seen(self, path: RepoPath) -> Seen:
+        """What somebody who makes a file at a free path starts from."""
+        held = self.held.get(path)
+        return held.seen if held is not None else self.live.seen(path)
+
+    # What may be held
+
+    def may_hold(self, path: RepoPath) -> bool:
+        """Whether what happens at a path may be logged a moment later.
+
+        Not where another view shows the change, too, nor a file in conflict.
+        """
+        return not self.repo.is_shown_elsewhere(self.live) and self.live.conflict_at(path) is None
+
+    def may_hold_new(self, node: Node) -> bool:
+        """Whether a file that is not in the log is all that may be held of it."""
+        return (
+            node.fresh
+            and not node.extra
+            and not node.stale
+            and node.is_attached
+            and self.may_hold(node.path)
+        )
+
+    # Holding
+
+    def make_room(self) -> None:
+        """Logs what is held if it is too much; called before more of it is looked up."""
+        if len(self.held) >= HELD_MAX:
+            self.settle()
+
+    def _hold(self, held: Held) -> None:
+        """Holds what became of a name, in place of what is held of it so far.
+
+        Raises:
+            OSError, PatchworkError: the journal cannot take it; what was held is held still.
+        """
+        self.journal.holds(_noted(held), durable=held.is_durable)
+        self._keep(held)
+
+    def _keep(self, held: Held) -> None:
+        before = self.held.pop(held.path, None)
+        if before is not None:
+            self.journal.ended(before.id)
+        # Behind all others: what is held is logged in the order in which it came about.
+        self.held[held.path] = held
+        self.on_held(self)
+
+    def held_changed(self, held: Held) -> None:
+        """Tells the journal that something else is held of a name now."""
+        self.journal.held_changed(_noted(held))
+
+    def note_synced(self, node: Node) -> bool:
+        """Notes that what is held of a file must survive the machine; tells if anything is."""
+        held = self.held.get(node.path) if node.fresh and node.is_attached else None
+        if held is None:
+            return False
+        if not held.is_durable:
+            self.journal.holds(_noted(held), durable=True)
+            held.is_durable = True
+        return True
+
+    def arrive(
+        self,
+        node: Node,
+        entry: FileEntry,
+        seen: Seen,
+        process: Provenance | None,
+        *,
+        id_: str,
+    ) -> None:
+        """Holds a new file that was closed; ``id_`` is its working file's in the journal."""
+        path = node.path
+        before = self.held.get(path)
+        if before is not None:
+            seen = before.seen
+        self._hold(
+            Held(
+                path,
+                entry,
+                seen,
+                process,
+                is_tracked=before is not None,
+                node=node,
+                id=id_,
+            )
+        )
+
+    def depart(self, path: RepoPath, process: Provenance | None) -> None:
+        """Holds that a tracked file was removed."""
+        self._hold(Held(path, None, self.live.seen(path), process, is_tracked=True))
+
+    def set_aside(
+        self, node: Node, old: RepoPath, new: RepoPath, process: Provenance | None
+    ) -> None:
+        """Holds that a tracked file was moved aside, perhaps to make room for a new one."""
+        assert node.entry is not None
+        replaced = self.held.get(new)
+        was_tracked = replaced is not None or self.view_get(new) is not None
+        gone = Held(old, None, self.live.seen(old), process, is_tracked=True, other=new)
+        came = Held(
+            new,
+            node.entry,
+            self.start_seen(new),
+            process,
+            is_tracked=was_tracked,
+            node=node,
+            other=old,
+        )
+        self._hold(gone)
+        try:
+            self._hold(came)
+        except (OSError, PatchworkError):
+            self._release(gone)
+            raise
+
+    def move_held(self, held: Held, new: RepoPath) -> None:
+        """Holds that a file which is held already has another name now."""
+        is_tracked = new in self.held
+        self._hold(
+            Held(
+                new,
+                held.entry,
+                self.start_seen(new),
+                held.process,
+                is_tracked=is_tracked,
+                node=held.node,
+                is_durable=held.is_durable,
+            )
+        )
+        self.withdraw(held)
+
+    def withdraw(self, held: Held, logged: Sequence[Op] = ()) -> None:
+        """Takes back that a file came to a name: it is gone again, or logged under another."""
+        aside = self._aside(held)
+        self._release(held, logged)
+        if aside is not None:
+            # The file that it was is not here any more, nor where it came from.
+            aside.other = None
+            self.held_changed(aside)
+        if held.is_tracked:
+            gone = Held(held.path, None, held.seen, held.process, is_tracked=True)
+            self.held_changed(gone)
+            self._keep(gone)
+
+    def _release(self, held: Held, logged: Sequence[Op] = ()) -> None:
+        self.held.pop(held.path, None)
+        self.journal.ended(held.id, logged[-1].id if logged else None)
+
+    def _aside(self, held: Held) -> Held | None:
+        """The name that a file was moved from, if nothing came there since."""
+        if held.other is None or held.entry is None:
+            return None
+        source = self.held.get(held.other)
+        if source is None or source.entry is not None or source.other != held.path:
+            return None
+        return source
+
+    # Logging what is held
+
+    def settle(self, paths: Iterable[RepoPath] | None = None) -> None:
+        """Logs what is held, all of it or that of some paths, in one transaction.
+
+        Raises:
+            ChangeIsFinal, NoSpace, Corrupt: as `Repository.record`; it is held as before.
+        """
+        due = self._due(paths)
+        if not due:
+            return
+        edits = [edit for held in due if (edit := self._edit(held)) is not None]
+        rows = self._record(edits)
+        for held in due:
+            self._release(held, rows)
+        for held in due:
+            self._now_in_log(held)
+        self.settle_names([held.path for held in due])
+        for held in due:
+            self.table.drop_unused(held.node)
+
+    def settle_node(self, node: Node) -> None:
+        """Logs what is held of a node's names."""
+        if self.held and node.fresh:
+            self.settle(node.targets())
+
+    def settle_below(self, directory: RepoPath) -> None:
+        """Logs what is held in a directory and below."""
+        self.settle([path for path in self.held if is_under(path, directory)])
+
+    def settle_in(self, directory: RepoPath) -> None:
+        """Logs what is held of the names in a directory."""
+        self.settle([path for path in self.held if split(path)[0] == directory])
+
+    def settle_since(self, moment: float | None) -> float | None:
+        """Logs what is held since then or longer (None: everything).
+
+        Returns since when the rest counts as held, None when nothing is left.
+        """
+        if moment is None:
+            self.settle()
+            return None
+        due = [held for held in self.held.values() if held.since <= moment]
+        # Who writes the new file may be slow; once it is closed, or quiet, it is clear what it was.
+        waiting = [held for held in due if self._is_being_replaced(held)]
+        self.settle([held.path for held in due if held not in waiting])
+        return min((max(held.since, moment) for held in self.held.values()), default=None)
+
+    def _is_being_replaced(self, held: Held) -> bool:
+        """Whether somebody writes the file that comes in the place of one that is gone."""
+        gone = self._aside(held) or held
+        if gone.entry is not None:
+            return False
+        node = self.known(gone.path)
+        return node is not None and node.fresh
+
+    def _due(self, paths: Iterable[RepoPath] | None) -> list[Held]:
+        if paths is None:
+            return list(self.held.values())
+        wanted = {path for path in paths if path in self.held}
+        for path in list(wanted):
+            # The two ends of a move are logged together.
+            other = self.held[path].other
+            if other in self.held and self.held[other].other == path:
+                wanted.add(other)
+        return [held for path, held in self.held.items() if path in wanted]
+
+    def _edit(self, held: Held) -> Edit | None:
+        if held.entry is None:
+            moved = self.held.get(held.other) if held.other is not None else None
+            if moved is not None and self._aside(moved) is held:
+                return None
+            return Edit(OpType.DELETE, held.path, None, seen=held.seen, process=held.process)
+        aside = self._aside(held)
+        if aside is not None:
+            return Edit(
+                OpType.RENAME,
+                held.path,
+                held.entry,
+                old_path=aside.path,
+                seen=aside.seen,
+                process=held.process,
+            )
+        return Edit(OpType.MODIFY, held.path, held.entry, seen=held.seen, process=held.process)
+
+    def _now_in_log(self, held: Held) -> None:
+        """Lets the nodes say what the log says now."""
+        node = held.node
+        if node is None:
+            above = split(held.path)[0]
+            if above and self.view_get(above) is not DIRECTORY:
+                self.scratch.make_directory(above)
+            return
+        self.now_logged(node)
+        if node.content is not None and node.is_attached:
+            node.content.seen = self.live.seen(node.path)
+
+    def now_logged(self, node: Node) -> None:
+        """Notes that the log knows a new file."""
+        node.fresh = False
+        for directory, name in node.names():
+            if directory.fresh_names is not None:
+                directory.fresh_names.discard(name)
+
+    def record(self, edits: Sequence[Edit]) -> list[Op]:
+        """Logs edits, after what is held of the same paths.
+
+        A file that comes in the place of one that is gone is a modification of that.
+        """
+        replaced = [held for held in self._touched(edits) if held.entry is None]
+        if self.held:
+            self.settle(self._disturbed(edits))
+        rows = self._record(edits)
+        for held in replaced:
+            if self.held.get(held.path) is held:
+                self._release(held)
+        return rows
+
+    def _record(self, edits: Sequence[Edit]) -> list[Op]:
+        return super().record(edits)
+
+    def _touched(self, edits: Sequence[Edit]) -> list[Held]:
+        """What is held of the paths that edits give a file."""
+        if not self.held:
+            return []
+        written = [edit.path for edit in edits if edit.entry is not None]
+        return [self.held[path] for path in written if path in self.held]
+
+    def _disturbed(self, edits: Sequence[Edit]) -> Collection[RepoPath]:
+        """The paths of edits at which more is held than that a name is free again."""
+        paths = {
+            edit.path for edit in edits if edit.entry is None or not self.is_departed(edit.path)
+        }
+        return paths | {edit.old_path for edit in edits if edit.old_path is not None}
+
+    def can_set_aside(self, node: Node, old: RepoPath, new: RepoPath) -> bool:
+        """Whether a move may be the first half of a save: to a name made from the file's own."""
+        above, name = split(old)
+        new_above, new_name = split(new)
+        return (
+            node.kind is Kind.FILE
+            and above == new_above
+            and name in new_name
+            and not node.extra
+            and not node.fresh
+            and self.view_get(old) == node.entry
+            and self.may_hold(old)
+            and self.may_hold(new)
+        )
+
+
+def _noted(held: Held) -> HeldName:
+    return HeldName(
+        id=held.id,
+        path=held.path,
+        entry=held.entry,
+        seen=held.seen,
+        process=held.process,
+        is_tracked=held.is_tracked,
+        other=held.other,
+    )

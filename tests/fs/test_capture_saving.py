@@ -1,0 +1,195 @@
+"""However a program saves a file, the log has one operation of it, of the right type."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fs.conftest import MAIN_FILES, Mounted
+
+pytestmark = pytest.mark.timeout(60)
+
+NAME = "README.md"
+OLD = MAIN_FILES[NAME]
+NEW = b"hello, saved\n"
+
+
+def write(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Writes a file whole, and closes it."""
+    with path.open("wb") as file:
+        file.write(content)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def in_place(target: Path) -> None:
+    """Open with O_TRUNC, write (VS Code, nano)."""
+    write(target, NEW)
+
+
+def in_place_without_truncating(target: Path) -> None:
+    """Write over the bytes, then cut (vim with backupcopy=yes, rsync --inplace)."""
+    with target.open("r+b") as file:
+        file.write(NEW)
+        file.truncate()
+
+
+def in_pieces(target: Path) -> None:
+    """Many writes through one descriptor."""
+    with target.open("wb", buffering=0) as file:
+        for position in range(len(NEW)):
+            file.write(NEW[position : position + 1])
+
+
+def temporary(target: Path) -> None:
+    """A temporary file, renamed over (sed, perl -i, patch, most programs)."""
+    write(target.with_name("tmpXXXX"), NEW)
+    target.with_name("tmpXXXX").rename(target)
+
+
+def temporary_synced(target: Path) -> None:
+    """The same with fsync, as atomicwrites, GLib and npm do it."""
+    name = target.with_name(f".{target.name}.0AB1")
+    write(name, NEW, sync=True)
+    name.replace(target)
+
+
+def temporary_synced_with_directory(target: Path) -> None:
+    """The same, and the directory is synced at the end."""
+    temporary_synced(target)
+    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(directory)
+    os.close(directory)
+
+
+def temporary_with_mode(target: Path) -> None:
+    """The temporary gets its mode and times before it is renamed (rsync, GLib)."""
+    name = target.with_name(".tmp")
+    write(name, NEW)
+    name.chmod(0o644)
+    os.utime(name, ns=(1, 1))
+    name.rename(target)
+
+
+def temporary_renamed_open(target: Path) -> None:
+    """The temporary is renamed before it is closed."""
+    name = target.with_name("tmp")
+    with name.open("wb") as file:
+        file.write(NEW)
+        file.flush()
+        name.rename(target)
+
+
+def temporary_by_way_of_another(target: Path) -> None:
+    """A temporary that is renamed twice."""
+    write(target.with_name("a"), NEW)
+    target.with_name("a").rename(target.with_name("b"))
+    target.with_name("b").rename(target)
+
+
+def backup_by_rename(target: Path) -> None:
+    """The old file moved aside, the new one written, the old one removed (vim)."""
+    backup = target.with_name(f"{target.name}~")
+    target.rename(backup)
+    write(target, NEW, sync=True)
+    backup.unlink()
+
+
+def backup_by_rename_with_probe(target: Path) -> None:
+    """The same after a look whether a file can be made, as vim takes it."""
+    probe = target.with_name("4913")
+    os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    probe.unlink()
+    backup_by_rename(target)
+
+
+def backup_by_copy(target: Path) -> None:
+    """The old content copied aside, the file written, the copy removed (backupcopy=yes)."""
+    backup = target.with_name(f"{target.name}~")
+    write(backup, target.read_bytes())
+    in_place(target)
+    backup.unlink()
+
+
+def two_renames(target: Path) -> None:
+    """A temporary written, the old file moved aside, both renamed on (JetBrains)."""
+    fresh = target.with_name(f"{target.name}___jb_tmp___")
+    aside = target.with_name(f"{target.name}___jb_old___")
+    write(fresh, NEW)
+    target.rename(aside)
+    fresh.rename(target)
+    aside.unlink()
+
+
+def removed_and_made_again(target: Path) -> None:
+    """The old file removed, a new one made (git checkout, tar, unzip, install)."""
+    target.unlink()
+    descriptor = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    os.write(descriptor, NEW)
+    os.close(descriptor)
+    target.chmod(0o644)
+
+
+def with_a_swap_file(target: Path) -> None:
+    """A swap file made, synced and removed beside a save in place (vim)."""
+    swap = target.with_name(f".{target.name}.swp")
+    write(swap, b"swap" * 100, sync=True)
+    in_place(target)
+    swap.unlink()
+
+
+def linked_into_place(target: Path) -> None:
+    """A temporary file linked to the name, which was removed before (old mailers)."""
+    fresh = target.with_name("linked")
+    write(fresh, NEW)
+    target.unlink()
+    os.link(fresh, target)
+    fresh.unlink()
+
+
+ONE_OP = [
+    in_place,
+    in_place_without_truncating,
+    in_pieces,
+    temporary,
+    temporary_synced,
+    temporary_synced_with_directory,
+    temporary_with_mode,
+    temporary_renamed_open,
+    temporary_by_way_of_another,
+    backup_by_rename,
+    backup_by_rename_with_probe,
+    backup_by_copy,
+    two_renames,
+    removed_and_made_again,
+    with_a_swap_file,
+]
+
+
+@pytest.mark.parametrize("save", ONE_OP, ids=lambda save: str(save.__name__))
+def test_a_save_is_one_modification(mounted: Mounted, save: Callable[[Path], None]) -> None:
+    """One `modify` of the file, following its last one, and nothing of any other name.
+
+    Saved again, it is one more. Saved with the same bytes, it is none.
+    """
+    ws = mounted.workspace()
+    write(ws / NAME, b"a first save\n")
+    (first,) = mounted.call("ops", change_id="work")
+    save(ws / NAME)
+    (op,) = mounted.call("ops", change_id="work")[1:]
+    assert (op["new"]["op_type"], op["new"]["path"], op["new"]["old_path"]) == (
+        "modify",
+        NAME,
+        None,
+    )
+    assert op["parent_seq"] == first["id"]
+    assert mounted.read("ws-work", NAME) == NEW
+    assert (ws / NAME).read_bytes() == NEW
+    assert {path.name for path in ws.iterdir()} == {name.split("/")[0] for name in mounted.files()}
+    save(ws / NAME)
+    assert len(mounted.call("ops", change_id="work")) == 2
+    write(ws / NAME, b"another\n")
+    save(ws / NAME)
+    assert mounted.ops()[2:] == [("modify", NAME), ("modify", NAME)]
