@@ -77,9 +77,10 @@ class OpLog(Protocol):
     ) -> list[Op]:
         """Numbers operations, in order, and stores them together with their events.
 
-        An operation's ``parent_seq`` is the change's last one on its ``old_path or path``; if it
-        has none, the last landed one; else 0. A rename is an operation on both its paths, a copy
-        only on its target. With no operations nothing happens.
+        An operation's ``parent_seq`` is the change's last one on its path, for a rename or copy on
+        its ``old_path``; if it has none, the last landed one; else 0. A rename is an operation on
+        both its paths, as is a modification with an ``old_path`` (a temporary file that was renamed
+        over ``path``); a copy is one only on its target. With no operations nothing happens.
         """
 
     def op(self, seq: Seq) -> Op | None:
@@ -97,7 +98,7 @@ class OpLog(Protocol):
     ) -> list[Op]:
         """Lists operations with ``since < id <= until``; ``limit`` cuts after sorting.
 
-        ``path`` selects operations on exactly this path, a rename's old path included.
+        ``path`` selects operations on exactly this path, that which a rename left included.
         """
 
     def ops_numbered(self, seqs: Sequence[Seq]) -> list[Op]:

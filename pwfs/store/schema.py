@@ -16,7 +16,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 from sqlite_utils.db import Table
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The number of migrations below, and the ``user_version`` of an up-to-date database."""
 
 migrations = Migrations("patchwork")
@@ -42,6 +42,18 @@ def m0001_first(db: Database) -> None:
     _create_views_and_workspaces(db)
     _create_queue(db)
     db.execute("PRAGMA user_version = 1")
+
+
+@migrations()
+def m0002_moves_by_source(db: Database) -> None:
+    """Finds a save through a temporary file, too, by the path from which its content came."""
+    # Takes the place of ops_renames_by_source. A copy leaves its source as it was.
+    db.execute(
+        "CREATE INDEX ops_moves_by_source ON ops (old_path, change_id) "
+        "WHERE op_type <> 'copy' AND old_path IS NOT NULL"
+    )
+    db.execute("DROP INDEX ops_renames_by_source")
+    db.execute("PRAGMA user_version = 2")
 
 
 def _create(

@@ -30,7 +30,7 @@ _LAST_OF_CHANGE = (
     "SELECT max("
     "coalesce((SELECT max(id) FROM ops WHERE path = :path AND change_id = :change), 0), "
     "coalesce((SELECT max(id) FROM ops "
-    "WHERE op_type = 'rename' AND old_path = :path AND change_id = :change), 0))"
+    "WHERE op_type <> 'copy' AND old_path = :path AND change_id = :change), 0))"
 )
 # The first landing may have no rows in `touched`; its operations are found by its change.
 _LAST_LANDED = (
@@ -91,7 +91,8 @@ class OpTable:
         has_landings = connection.row(_HAS_LANDINGS) == (1,)
         earlier: dict[RepoPath, Seq] = {}
         for index, op in enumerate(ops):
-            source = op.path if op.old_path is None else op.old_path
+            follows_source = op.op_type in (OpType.RENAME, OpType.COPY)
+            source = op.old_path if follows_source and op.old_path is not None else op.path
             parent = earlier.get(source, SEQ_ZERO)
             if not parent and has_ops:
                 row = connection.row(_LAST_OF_CHANGE, {"path": source, "change": change_id})
@@ -102,8 +103,8 @@ class OpTable:
             yield parent
             seq = Seq(first + index)
             earlier[op.path] = seq
-            if op.op_type is OpType.RENAME:
-                earlier[source] = seq
+            if op.op_type is not OpType.COPY and op.old_path is not None:
+                earlier[op.old_path] = seq
 
     def _last_landed(self, path: RepoPath, until: Seq) -> Seq:
         directory, name = split(path)
@@ -137,7 +138,7 @@ class OpTable:
             conditions.append("change_id = ?" if path is None else "+change_id = ?")
             values.append(change_id)
         if path is not None:
-            conditions.append("(path = ? OR (op_type = 'rename' AND old_path = ?))")
+            conditions.append("(path = ? OR (op_type <> 'copy' AND old_path = ?))")
             values += [path, path]
         order = "DESC" if newest_first else "ASC"
         values.append(-1 if limit is None else limit)  # -1 is SQLite's "no limit"

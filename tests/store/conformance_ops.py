@@ -109,6 +109,13 @@ class OpConformance:
         assert append(log, rename("a", "b"))[0].parent_seq == 1
         assert [op.parent_seq for op in append(log, create("a"), modify("b"))] == [3, 3]
 
+    def test_a_save_through_a_temporary_file_follows_its_target(self, log: LogStore) -> None:
+        """Its parent is on the path that was saved; it ends the temporary file's."""
+        append(log, create("a"), create("tmp"))
+        (saved,) = append(log, replace(modify("a"), old_path=path("tmp")))
+        assert saved.parent_seq == 1
+        assert [op.parent_seq for op in append(log, create("tmp"), modify("a"))] == [3, 3]
+
     def test_a_copy_follows_its_source_and_leaves_it(self, log: LogStore) -> None:
         """Its parent is on the old path, which goes on from where it was."""
         append(log, create("a"))
@@ -190,7 +197,10 @@ class OpConformance:
             change_id = data.draw(changes)
             batch = data.draw(st.lists(new_ops(), min_size=1, max_size=4))
             for op in log.append_ops(change_id, 1, AGENT, batch, NOW):
-                source = op.new.old_path or op.path
+                source = op.path
+                if op.op_type in (OpType.RENAME, OpType.COPY):
+                    assert op.new.old_path is not None
+                    source = op.new.old_path
                 mine = [o.id for o in model if o.change_id == change_id and acts_on(o, source)]
                 assert op.parent_seq == max(mine, default=0)
                 model.append(op)
@@ -222,4 +232,4 @@ class OpConformance:
 
 
 def acts_on(op: Op, on: RepoPath) -> bool:
-    return op.path == on or (op.op_type is OpType.RENAME and op.new.old_path == on)
+    return op.path == on or (op.op_type is not OpType.COPY and op.new.old_path == on)

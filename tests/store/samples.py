@@ -165,7 +165,10 @@ processes = st.builds(
 def new_ops(draw: st.DrawFn) -> NewOp:
     """Operations with every field that their type allows."""
     op_type = draw(st.sampled_from(OpType))
-    has_source = op_type in (OpType.RENAME, OpType.COPY)
+    has_source = op_type in (OpType.RENAME, OpType.COPY) or (
+        # A save through a temporary file.
+        op_type is OpType.MODIFY and draw(st.booleans())
+    )
     return NewOp(
         op_type=op_type,
         path=draw(paths),
