@@ -32,7 +32,7 @@ from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 from pwfs.repo.edits import Edit
 from pwfs.repo.live import Seen
-from pwfs.views.editor import DIRECTORY, Found
+from pwfs.views.editor import Found
 
 HELD_MAX = 512
 """So many names are held at most; then all are logged, in one transaction."""
@@ -129,9 +129,9 @@ class Holding(Linking):
             OSError, PatchworkError: the journal cannot take it; what was held is held still.
         """
         self.journal.holds(_noted(held), durable=held.is_durable)
-        self._keep(held)
+        self._take_up(held)
 
-    def _keep(self, held: Held) -> None:
+    def _take_up(self, held: Held) -> None:
         before = self.held.pop(held.path, None)
         if before is not None:
             self.journal.ended(before.id)
@@ -234,7 +234,7 @@ class Holding(Linking):
         if held.is_tracked:
             gone = Held(held.path, None, held.seen, held.process, is_tracked=True)
             self.held_changed(gone)
-            self._keep(gone)
+            self._take_up(gone)
 
     def _release(self, held: Held, logged: Sequence[Op] = ()) -> None:
         self.held.pop(held.path, None)
@@ -336,11 +336,8 @@ class Holding(Linking):
 
     def _now_in_log(self, held: Held) -> None:
         """Lets the nodes say what the log says now."""
-        node = held.node
-        if node is None:
-            above = split(held.path)[0]
-            if above and self.view_get(above) is not DIRECTORY:
-                self.scratch.make_directory(above)
+        node = held.node or self.known(held.path)
+        if held.entry is None or node is None:
             return
         self.now_logged(node)
         if node.content is not None and node.is_attached:
