@@ -33,6 +33,9 @@ from pwfs_daemon.whereabouts import Whereabouts, device_of, publish, withdraw
 from pwfs_daemon.wiring import RunnerRepository, WorkspacePaths
 
 log = structlog.get_logger(__name__)
+# SIGHUP is what a closed terminal sends.
+_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+RESTART = signal.SIGUSR2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ class End:
 
 
 async def supervise(options: Options, announce: Callable[[Whereabouts], None]) -> End:
-    """Serves a repository until SIGTERM or SIGINT, or until SIGHUP, which asks for a restart.
+    """Serves a repository until a signal of `_STOP`, or until `RESTART` asks for a restart.
 
     Raises:
         PatchworkError: it cannot be served; nothing of the attempt is left.
@@ -207,11 +210,11 @@ def _token(repo: Repository) -> str:
 async def _set_on_signal(
     stop: Stop, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*_STOP, RESTART) as signals:
         task_status.started()
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)
-            stop.set(is_restart=number == signal.SIGHUP)
+            stop.set(is_restart=number == RESTART)
 
 
 async def _keep_mounted(mount: Mount, stop: Stop, *, task_status: trio.TaskStatus[None]) -> None:

@@ -76,7 +76,7 @@ def _restart() -> None:
     if connection is None:
         raise DaemonUnreachable(reason="it does not run, so there is nothing to restart")
     pid = peer_of(connection)
-    _signal(pid, signal.SIGHUP)
+    _signal(pid, signal.SIGUSR2)
     # The daemon's last act before it restarts is to end this connection; a new one then waits
     # until requests are answered again.
     connection.settimeout(STOP_TIMEOUT_MS / 1000)
