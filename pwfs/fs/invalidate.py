@@ -17,7 +17,7 @@ import structlog
 import trio
 
 _log = structlog.get_logger(__name__)
-_INC_EPOCH = struct.pack("IiQ", 16, 8, 0)
+INC_EPOCH = struct.pack("IiQ", 16, 8, 0)
 """FUSE_NOTIFY_INC_EPOCH: every cached name is looked up again when it is next used."""
 NAMES_MAX = 20_000
 
@@ -70,25 +70,28 @@ class Invalidator:
                 self._queue.append(item)
                 self._condition.notify()
 
-    def bump(self) -> None:
-        """Makes the kernel ask for every name anew; never blocks, so handlers may call it."""
+    def bump(self) -> bool:
+        """Makes the kernel ask for every name anew; never blocks, so handlers may call it.
+
+        False on a kernel that knows no epochs.
+        """
         if not self._epochs:
-            return
+            return False
         try:
-            os.write(self._fuse_fd, _INC_EPOCH)
+            os.write(self._fuse_fd, INC_EPOCH)
         except OSError as error:
             if error.errno in _CLOSED:
-                return
+                return True
             self._epochs = False
+        return self._epochs
 
     def never_wait(self) -> bool:
         """From now on tells the kernel by new epochs only; False where the kernel knows none.
 
         Then no thread may come to wait in the kernel for somebody whose request nobody answers.
         """
-        self.bump()
-        self._only_epochs = self._epochs
-        return self._epochs
+        self._only_epochs = self.bump()
+        return self._only_epochs
 
     async def drain(self) -> None:
         """Returns when all that is queued now has reached the kernel."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyfuse3
 import structlog
+import trio
 from pyfuse3 import (
     EntryAttributes,
     FileInfo,
@@ -40,6 +41,8 @@ from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RESERVED_NAME
 
 _log = structlog.get_logger(__name__)
 _CAPABILITY = b"security.capability"
+_LOCKED_WAIT_S = 0.05
+"""Telling the kernel takes a fraction of that, unless two requests wait for each other."""
 
 
 @dataclass(slots=True)
@@ -214,7 +217,7 @@ class MountOperations(pyfuse3.Operations):
         handle = self._handles.get(fh) if fh is not None else None
         before = self._queued()
         await node.space.setattr(node, attr, fields, handle, ctx)
-        self._told_by_epoch(before)
+        await self._told(before)
         return node.space.attributes(node)
 
     @answering
@@ -224,15 +227,20 @@ class MountOperations(pyfuse3.Operations):
 
     # During most requests the kernel holds the locks of the directories concerned, or that of the
     # file, for which a rename waits with its directories locked. To wait then for names to be
-    # invalidated could be to wait for oneself, so a new epoch tells the kernel what moved. Only
-    # `flush` and the doors, which hold no lock, may wait.
+    # invalidated could be to wait for oneself, so a new epoch tells the kernel what moved; on a
+    # kernel that knows no epochs the wait is short. Only `flush` and the doors, which hold no lock,
+    # may wait for good.
 
     def _queued(self) -> int:
         return self.invalidator.queued_names if self.invalidator is not None else 0
 
-    def _told_by_epoch(self, before: int) -> None:
-        if self.invalidator is not None and self.invalidator.queued_names != before:
-            self.invalidator.bump()
+    async def _told(self, before: int) -> None:
+        """Tells the kernel what moved because of this request, while it may hold locks."""
+        if self.invalidator is None or self.invalidator.queued_names == before:
+            return
+        if not self.invalidator.bump():
+            with trio.move_on_after(_LOCKED_WAIT_S):
+                await self.invalidator.drain()
 
     async def _settled(self, before: int) -> None:
         """Waits until what moved because of this request has reached the kernel."""
@@ -249,8 +257,9 @@ class MountOperations(pyfuse3.Operations):
             return self._looked_up(told)
         before = self._queued()
         node = await directory.space.mknod(directory, self._name(name), mode, rdev, ctx)
-        self._told_by_epoch(before)
-        return self._looked_up(node)
+        answer = self._looked_up(node)
+        await self._told(before)
+        return answer
 
     @answering
     async def mkdir(
@@ -273,8 +282,9 @@ class MountOperations(pyfuse3.Operations):
             return self._looked_up(told)
         before = self._queued()
         node = await directory.space.symlink(directory, self._name(name), target, ctx)
-        self._told_by_epoch(before)
-        return self._looked_up(node)
+        answer = self._looked_up(node)
+        await self._told(before)
+        return answer
 
     @answering
     async def link(
@@ -286,8 +296,9 @@ class MountOperations(pyfuse3.Operations):
             raise refusal(errno.EXDEV)
         before = self._queued()
         await node.space.link(node, directory, self._name(new_name), ctx)
-        self._told_by_epoch(before)
-        return self._looked_up(node)
+        answer = self._looked_up(node)
+        await self._told(before)
+        return answer
 
     @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -296,7 +307,7 @@ class MountOperations(pyfuse3.Operations):
             return
         before = self._queued()
         await directory.space.unlink(directory, self._name(name), ctx)
-        self._told_by_epoch(before)
+        await self._told(before)
 
     @answering
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -322,7 +333,7 @@ class MountOperations(pyfuse3.Operations):
             raise refusal(errno.EINVAL)
         before = self._queued()
         await old.space.rename(old, self._name(name_old), new, self._name(name_new), flags, ctx)
-        self._told_by_epoch(before)
+        await self._told(before)
 
     @answering
     async def create(
@@ -400,7 +411,7 @@ class MountOperations(pyfuse3.Operations):
         handle = self._handles[fh]
         before = self._queued()
         await handle.node.space.fsync(handle)
-        self._told_by_epoch(before)
+        await self._told(before)
 
     @answering
     async def release(self, fh: int) -> None:

@@ -40,9 +40,10 @@ class Mounted:
         self.mountpoint = mountpoint
         self.log = repository.parent / "mount.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.arguments: list[str] = []
         self.is_damaged = False
-        self.expected_log: list[str] = []
         """Set by a test that damages what is stored: the mount cannot show what the log says."""
+        self.expected_log: list[str] = []
 
     def start(self) -> None:
         """Starts the process and waits until it serves."""
@@ -59,6 +60,7 @@ class Mounted:
                     str(Path(__file__).with_name("mountproc.py")),
                     str(self.repository),
                     str(self.mountpoint),
+                    *self.arguments,
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
