@@ -318,7 +318,8 @@ class Mount:
         announcer = Announcer(self.mountpoint, self._top.root, self._invalidator)
         self._announcer = self._operations.announcer = announcer
         if taken is not None:
-            self._operations.restore(taken.state, restore_spaces(self._top, taken.state.spaces))
+            spaces = restore_spaces(self._top, taken.state.spaces)
+            self._operations.handles.restore(self._table, taken.state, spaces)
         stop_moves = self.repo.on_moved(self._moved)
         stop_events = self.repo.subscribe(self._follow_events)
         self.repo.barriers.append(self._barrier)
@@ -410,7 +411,7 @@ class Mount:
             fuse_fd=os.dup(self._fuse_fd),
             connection=library.connected(),
             guard=self._guard.kept,
-            state=self._operations.keep(),
+            state=self._operations.handles.keep(self._table),
         )
 
     _winding_down = False

@@ -6,8 +6,7 @@ trio thread.
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pyfuse3
 import structlog
@@ -25,14 +24,7 @@ from pwfs.fs.answering import answering
 from pwfs.fs.attributes import negative
 from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
-from pwfs.fs.handover import (
-    KeptDirectory,
-    KeptState,
-    keep_handle,
-    keep_nodes,
-    restore_handle,
-    restore_nodes,
-)
+from pwfs.fs.handles import Handles
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.spaces import Space
@@ -43,17 +35,6 @@ _log = structlog.get_logger(__name__)
 _CAPABILITY = b"security.capability"
 _LOCKED_WAIT_S = 0.05
 """Telling the kernel takes a fraction of that, unless two requests wait for each other."""
-
-
-@dataclass(slots=True)
-class _DirectoryHandle:
-    """An open directory: its names as they were when it was opened, in order."""
-
-    node: Node
-    names: list[str]
-    hints: Mapping[str, object]
-    times: Mapping[str, int] | None
-    version: int
 
 
 class MountOperations(pyfuse3.Operations):
@@ -67,50 +48,12 @@ class MountOperations(pyfuse3.Operations):
         super().__init__()
         self._table = table
         self._statfs_of = statfs_of
-        self._handles: dict[int, Handle] = {}
-        self._directories: dict[int, _DirectoryHandle] = {}
-        self._next_handle = 1
+        self.handles = Handles()
         self.invalidator: Invalidator | None = None
         self.announcer: Announcer | None = None
 
     def stacktrace(self) -> None:
         """Off: it would let any program print the daemon's stacks."""
-
-    # What the kernel holds by number, for the daemon that takes over
-
-    def keep(self) -> KeptState:
-        """Writes down every inode and open handle that the kernel may name."""
-        spaces, nodes = keep_nodes(self._table)
-        return KeptState(
-            spaces=spaces,
-            nodes=nodes,
-            handles=[keep_handle(number, handle) for number, handle in self._handles.items()],
-            directories=[
-                KeptDirectory(number, opened.node.ino, opened.names)
-                for number, opened in self._directories.items()
-            ],
-            next_handle=self._next_handle,
-        )
-
-    def restore(self, kept: KeptState, spaces: Mapping[str, Space]) -> None:
-        """Puts everything back under its number.
-
-        Raises:
-            HandoverRefused: something does not fit.
-        """
-        nodes = restore_nodes(self._table, spaces, kept.nodes)
-        for handle in kept.handles:
-            if handle.ino in nodes:
-                self._handles[handle.number] = restore_handle(handle, nodes[handle.ino])
-        for opened in kept.directories:
-            node = nodes.get(opened.ino)
-            if node is not None:
-                node.handles += 1
-                stale = node.version - 1
-                self._directories[opened.number] = _DirectoryHandle(
-                    node, opened.names, {}, None, stale
-                )
-        self._next_handle = kept.next_handle
 
     # Names
 
@@ -214,7 +157,7 @@ class MountOperations(pyfuse3.Operations):
         node = self._table.get(inode)
         if self._is_announcer(ctx):
             return node.space.attributes(node)
-        handle = self._handles.get(fh) if fh is not None else None
+        handle = self.handles.find(fh) if fh is not None else None
         before = self._queued()
         await node.space.setattr(node, attr, fields, handle, ctx)
         await self._told(before)
@@ -355,20 +298,15 @@ class MountOperations(pyfuse3.Operations):
     # Files
 
     def _opened(self, node: Node, flags: int, ctx: RequestContext) -> FileInfo:
-        number = self._next_handle
-        self._next_handle += 1
-        self._handles[number] = Handle(node, flags, ctx.pid, ctx.uid)
-        node.handles += 1
-        return FileInfo(fh=number)
+        return FileInfo(fh=self.handles.open(node, flags, ctx))
 
     def handle(self, fh: int) -> Handle:
         """The open file that a number stands for."""
-        return self._handles[fh]
+        return self.handles[fh]
 
     def open_for_writing(self, space: Space) -> set[Node]:
         """The files of a space that programs hold open and may write."""
-        handles = self._handles.values()
-        return {h.node for h in handles if h.may_write and h.node.space is space}
+        return {h.node for h in self.handles if h.may_write and h.node.space is space}
 
     @answering
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
@@ -389,17 +327,17 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        node = self._handles[fh].node
+        node = self.handles[fh].node
         return await node.space.read(node, off, size)
 
     @answering
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        handle = self._handles[fh]
+        handle = self.handles[fh]
         return await handle.node.space.write(handle, off, buf)
 
     @answering
     async def flush(self, fh: int) -> None:
-        handle = self._handles[fh]
+        handle = self.handles[fh]
         if self.announcer is not None and handle.pid == self.announcer.pid:
             return
         before = self._queued()
@@ -408,15 +346,14 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def fsync(self, fh: int, datasync: bool) -> None:
-        handle = self._handles[fh]
+        handle = self.handles[fh]
         before = self._queued()
         await handle.node.space.fsync(handle)
         await self._told(before)
 
     @answering
     async def release(self, fh: int) -> None:
-        handle = self._handles.pop(fh)
-        handle.node.handles -= 1
+        handle = self.handles.close(fh)
         try:
             await handle.node.space.release(handle)
         finally:
@@ -429,26 +366,15 @@ class MountOperations(pyfuse3.Operations):
         node = self._table.get(inode)
         if not node.is_directory:
             raise refusal(errno.ENOTDIR)
-        space = node.space
-        hints = space.scan(node)
-        number = self._next_handle
-        self._next_handle += 1
-        self._directories[number] = _DirectoryHandle(
-            node, [".", "..", *hints], hints, space.times(node), node.version
-        )
-        node.handles += 1
-        return number
+        return self.handles.open_directory(node)
 
     @answering
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        opened = self._directories[fh]
+        opened = self.handles.directory(fh)
         node, space, names = opened.node, opened.node.space, opened.names
         if start_id == 0 and opened.version != node.version:
-            # rewinddir: POSIX wants the names as they are now.
-            opened.hints = space.scan(node)
-            opened.times = space.times(node)
-            opened.version = node.version
-            names = opened.names = [".", "..", *opened.hints]
+            opened.list_anew()
+            names = opened.names
         for position in range(start_id, len(names)):
             name = names[position]
             if position < 2:
@@ -478,13 +404,11 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def releasedir(self, fh: int) -> None:
-        opened = self._directories.pop(fh)
-        opened.node.handles -= 1
-        self._table.drop_unused(opened.node)
+        self._table.drop_unused(self.handles.close_directory(fh))
 
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        node = self._directories[fh].node
+        node = self.handles.directory(fh).node
         await node.space.sync(node)
 
     # The rest

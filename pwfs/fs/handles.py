@@ -1,0 +1,128 @@
+"""The files and directories that programs hold open, by the numbers that the kernel uses."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pyfuse3 import RequestContext
+
+from pwfs.fs.content import Handle
+from pwfs.fs.handover import (
+    KeptDirectory,
+    KeptState,
+    keep_handle,
+    keep_nodes,
+    restore_handle,
+    restore_nodes,
+)
+from pwfs.fs.nodes import Node, NodeTable
+from pwfs.fs.spaces import Space
+
+
+@dataclass(slots=True)
+class DirectoryHandle:
+    """An open directory: its names as they were when it was opened, in order."""
+
+    node: Node
+    names: list[str]
+    hints: Mapping[str, object]
+    times: Mapping[str, int] | None
+    version: int
+
+    def list_anew(self) -> None:
+        """Lists the names as they are now, as POSIX wants it of rewinddir."""
+        space = self.node.space
+        self.hints = space.scan(self.node)
+        self.times = space.times(self.node)
+        self.version = self.node.version
+        self.names = [".", "..", *self.hints]
+
+
+class Handles:
+    """All open files and directories; a number is given out once."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, Handle] = {}
+        self._directories: dict[int, DirectoryHandle] = {}
+        self._next = 1
+
+    def __iter__(self) -> Iterator[Handle]:
+        return iter(self._files.values())
+
+    def _number(self) -> int:
+        number = self._next
+        self._next += 1
+        return number
+
+    def open(self, node: Node, flags: int, ctx: RequestContext) -> int:
+        """Enters an open file."""
+        number = self._number()
+        self._files[number] = Handle(node, flags, ctx.pid, ctx.uid)
+        node.handles += 1
+        return number
+
+    def find(self, number: int) -> Handle | None:
+        """The open file that a number stands for."""
+        return self._files.get(number)
+
+    def __getitem__(self, number: int) -> Handle:
+        return self._files[number]
+
+    def close(self, number: int) -> Handle:
+        """Takes an open file out."""
+        handle = self._files.pop(number)
+        handle.node.handles -= 1
+        return handle
+
+    def open_directory(self, node: Node) -> int:
+        """Enters an open directory, listed as it is now."""
+        opened = DirectoryHandle(node, [], {}, None, 0)
+        opened.list_anew()
+        number = self._number()
+        self._directories[number] = opened
+        node.handles += 1
+        return number
+
+    def directory(self, number: int) -> DirectoryHandle:
+        """The open directory that a number stands for."""
+        return self._directories[number]
+
+    def close_directory(self, number: int) -> Node:
+        """Takes an open directory out."""
+        opened = self._directories.pop(number)
+        opened.node.handles -= 1
+        return opened.node
+
+    # For the daemon that takes over
+
+    def keep(self, table: NodeTable) -> KeptState:
+        """Writes down every inode and open handle that the kernel may name."""
+        spaces, nodes = keep_nodes(table)
+        return KeptState(
+            spaces=spaces,
+            nodes=nodes,
+            handles=[keep_handle(number, handle) for number, handle in self._files.items()],
+            directories=[
+                KeptDirectory(number, opened.node.ino, opened.names)
+                for number, opened in self._directories.items()
+            ],
+            next_handle=self._next,
+        )
+
+    def restore(self, table: NodeTable, kept: KeptState, spaces: Mapping[str, Space]) -> None:
+        """Puts everything back under its number.
+
+        Raises:
+            HandoverRefused: something does not fit.
+        """
+        nodes = restore_nodes(table, spaces, kept.nodes)
+        for handle in kept.handles:
+            if handle.ino in nodes:
+                self._files[handle.number] = restore_handle(handle, nodes[handle.ino])
+        for opened in kept.directories:
+            node = nodes.get(opened.ino)
+            if node is not None:
+                node.handles += 1
+                # What was known of the names is not: each is looked up.
+                directory = DirectoryHandle(node, opened.names, {}, None, node.version - 1)
+                self._directories[opened.number] = directory
+        self._next = kept.next_handle
