@@ -98,7 +98,14 @@ class Linking(Resolving):
 
     def moved(self, movement: Movement) -> None:
         super().moved(movement)
-        self._part(sorted(movement.paths - self.recording))
+        # A group of which a name is just being renamed or written here stays as it is until then.
+        self._part(
+            sorted(
+                path
+                for path in movement.paths - self.recording
+                if self.recording.isdisjoint(self.rows.linked(path))
+            )
+        )
 
     def settle_names(self, paths: Sequence[RepoPath]) -> None:
         super().settle_names(paths)

@@ -243,15 +243,17 @@ class NodeTable:
                 # Forgotten before; its number may be another node's by now.
                 return
             del self._nodes[node.ino]
-            parent = node.parent
-            for directory, name in list(node.names()):
+            places = list(node.names())
+            for directory, name in places:
                 assert directory.children is not None
                 if directory.children.get(name) is node:
                     del directory.children[name]
+            # Whoever still holds the object must not find anything below it any more.
+            node.parent = node.extra = node.cached_path = None
             node.space.on_dropped(node)
-            for directory, _ in node.extra or ():
+            for directory, _ in places[1:]:
                 self.drop_unused(directory)
-            node = parent
+            node = places[0][0] if places else None
 
     def _is_unused(self, node: Node) -> bool:
         return not (

@@ -208,6 +208,7 @@ class Announcer:
             return
         # A program cannot be run while somebody has it open for writing, be it for a moment.
         may_be_run = now is Kind.FILE and node is not None and _is_executable(node)
+        directory.space.table.drop_unused(node)
         if before is not None and (before is not now or now is Kind.LINK or may_be_run):
             await self._do(_REMOVING[before], directory, name)
             before = None
@@ -318,7 +319,11 @@ def _in_order(
 
     def is_gone(item: tuple[tuple[Node, str], Kind | None]) -> bool:
         (directory, name), _ = item
-        return directory.is_attached and directory.space.child(directory, name) is None
+        if not directory.is_attached:
+            return False
+        node = directory.space.child(directory, name)
+        directory.space.table.drop_unused(node)
+        return node is None
 
     gone = [item for item in names.items() if is_gone(item)]
     rest = [item for item in names.items() if not is_gone(item)]
