@@ -104,6 +104,17 @@ class AttrTable:
             self.remove(path)
             self.put(RepoPath(new + path[len(old) :]), row)
 
+    def exchange_below(self, one: RepoPath, other: RepoPath) -> None:
+        """Exchanges the rows of two places and all below them."""
+        moved: dict[RepoPath, Attrs] = {}
+        for path in list(self._rows):
+            for old, new in ((one, other), (other, one)):
+                if path == old or is_under(path, old):
+                    moved[RepoPath(new + path[len(old) :])] = self._rows[path]
+                    self.remove(path)
+        for path, row in moved.items():
+            self.put(path, row)
+
     def save(self) -> None:
         """Writes what is not written yet, in one transaction."""
         if not self._unsaved:

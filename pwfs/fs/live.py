@@ -79,7 +79,7 @@ class LiveSpace(Space):
         if found is None:
             return None
         if found is DIRECTORY:
-            return self.enter(directory, name, Kind.DIRECTORY, inode_number(self.id, path, "/"))
+            return self.enter(directory, name, Kind.DIRECTORY, self.directory_number(path))
         entry = found if isinstance(found, FileEntry) else self._settled(path)
         ino = self.inode_of(path, entry)
         known = self.table.peek(ino)
@@ -116,6 +116,10 @@ class LiveSpace(Space):
     def inode_of(self, path: RepoPath, entry: FileEntry) -> int:
         """A file's number: another one for other content, so that no cache mixes the two."""
         return inode_number(self.id, path, entry.content_hash, entry.mode.text)
+
+    def directory_number(self, path: RepoPath) -> int:
+        """A directory's number, by its path."""
+        return inode_number(self.id, path, "/")
 
     def enter(self, directory: Node, name: str, kind: Kind, ino: int) -> Node:
         """Puts a new node into the table and the tree."""

@@ -107,12 +107,14 @@ class Naming(Allocating):
         parent = directory.attrs
         if parent is not None and parent.mode is not None and parent.mode & stat.S_ISGID:
             attrs.mode = (attrs.mode or 0) | stat.S_ISGID
+        # With the time in it the number is no other's, also when this one moves on with its number.
+        ino = inode_number(self.id, path, "/", str(attrs.mtime_ns))
         attrs.mtime_ns = attrs.ctime_ns = attrs.atime_ns = None
-        node = self.enter(directory, name, Kind.DIRECTORY, inode_number(self.id, path, "/"))
-        default = (0o755, self.uid, self.gid)
-        if (attrs.mode, attrs.uid, attrs.gid) != default:
-            node.attrs = attrs
-            self.keep_attrs(node)
+        node = self.enter(directory, name, Kind.DIRECTORY, ino)
+        attrs.ino = node.ino
+        node.attrs = attrs
+        self.keep_attrs(node)
+        if (attrs.mode, attrs.uid, attrs.gid) != (0o755, self.uid, self.gid):
             self.rows.save()
         directory.subdirectories = None
         self.touch(directory)

@@ -6,9 +6,10 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
 
-from pyfuse3 import RENAME_EXCHANGE, RENAME_NOREPLACE, RequestContext
+from pyfuse3 import RENAME_NOREPLACE, RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import provenance
@@ -19,7 +20,7 @@ from pwfs.fs.nodes import Kind, Node
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType, Provenance
-from pwfs.model.paths import RepoPath, is_under, join
+from pwfs.model.paths import RepoPath, is_under, join, parents
 from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY
 
@@ -59,9 +60,6 @@ class Renaming(Naming):
         target = self.child(new.directory, new.name)
         if node is None:
             raise refusal(errno.ENOENT)
-        if flags & RENAME_EXCHANGE:
-            await self._exchange(old, new, ctx)
-            return
         if target is not None and flags & RENAME_NOREPLACE:
             raise refusal(errno.EEXIST)
         if target is node:
@@ -314,40 +312,6 @@ class Renaming(Naming):
         if node.handles and stat.S_ISREG(status.st_mode):
             self.open_scratch(node, os.O_RDWR)
 
-    async def _exchange(self, old: Place, new: Place, ctx: RequestContext) -> None:
-        for place in (old, new):
-            node = self.child(place.directory, place.name)
-            if node is None:
-                raise refusal(errno.ENOENT)
-            if node.kind not in (Kind.FILE, Kind.LINK):
-                raise refusal(errno.EINVAL)
-            await self.capture(node)
-            self.settle_node(node)
-        # Critical section.
-        first = self.child(old.directory, old.name)
-        second = self.child(new.directory, new.name)
-        if first is None or second is None or first.entry is None or second.entry is None:
-            raise refusal(errno.ENOENT)
-        process = provenance(ctx.pid, ctx.uid)
-        rows = self.freeze_times(first), self.freeze_times(second)
-        self.record(
-            [
-                Edit(OpType.MODIFY, old.path, second.entry, process=process),
-                Edit(OpType.MODIFY, new.path, first.entry, process=process),
-            ]
-        )
-        first.detach(old.directory, old.name)
-        second.detach(new.directory, new.name)
-        first.attach(new.directory, new.name)
-        second.attach(old.directory, old.name)
-        self.rows.put(new.path, rows[0])
-        self.rows.put(old.path, rows[1])
-        self.note_open(first)
-        self.note_open(second)
-        self.settle_names([old.path, new.path])
-        self.touch(old.directory)
-        self.touch(new.directory)
-
     # Directories
 
     async def _rename_directory(
@@ -367,6 +331,7 @@ class Renaming(Naming):
         process = provenance(ctx.pid, ctx.uid)
         self.settle_below(old.path)
         self.settle_below(new.path)
+        self.keep_numbers(old.path)
         self.move_versioned(old.path, new.path, process)
         if target is not None:
             self.drop_directory(target, new.directory, new.name)
@@ -383,7 +348,7 @@ class Renaming(Naming):
         for below in node.known_below():
             if below.content is not None:
                 self.note_open(below)
-        self.adopt_unignored(node, new.path, process)
+        self.adopt_unignored(new.path, process)
 
     def _note_moved_scratch(self, old: RepoPath, new: RepoPath) -> None:
         """Notes what of a moved directory the view does not know, under both its names."""
@@ -413,12 +378,63 @@ class Renaming(Naming):
             edits[-1] = replace(edits[-1], directory_rename=(old, new))
             self.record(edits)
 
-    def _move_times(self, old: RepoPath, new: RepoPath) -> None:
-        for path in [p for p in self.changed_ns if p == old or is_under(p, old)]:
-            self.changed_ns[RepoPath(new + path[len(old) :])] = self.changed_ns.pop(path)
+    def keep_numbers(self, path: RepoPath) -> None:
+        """Writes down the numbers and times of what is about to move with its directory.
 
-    def adopt_unignored(self, node: Node, path: RepoPath, process: Provenance | None) -> None:
-        """Takes into the log what came out of an ignored directory."""
+        Else they would be derived anew from where it is, once the nodes are forgotten.
+        """
+        if self.view_get(path) is not DIRECTORY and not self.scratch.is_directory(path):
+            return
+        directories = {path}
+        for file, entry in self.live.files(path):
+            directories.update(above for above in parents(file) if is_under(above, path))
+            self._keep_file_number(file, entry)
+        directories.update(self._scratch_directories(path))
+        for directory in directories:
+            row = self.rows.get(directory) or Attrs()
+            node = self.known(directory)
+            if row.ino is None:
+                row.ino = node.ino if node is not None else self.directory_number(directory)
+                self.rows.put(directory, row)
+            if node is not None:
+                node.attrs = row
+
+    def _keep_file_number(self, path: RepoPath, entry: FileEntry) -> None:
+        row = self.rows.get(path)
+        if row is not None and row.ino is not None and row.content == entry.content_hash:
+            return
+        node = self.known(path)
+        if node is not None and (node.content is not None or node.entry != entry):
+            # Being written, or not what the view shows: it looks after itself.
+            return
+        row = row or Attrs()
+        row.ino = self.inode_of(path, entry) if node is None else node.ino
+        row.content = entry.content_hash
+        row.mtime_ns = self.live.mtime_ns(path)
+        row.ctime_ns = row.atime_ns = None
+        self.rows.put(path, row)
+        if node is not None:
+            node.attrs = row
+
+    def _scratch_directories(self, path: RepoPath) -> Iterator[RepoPath]:
+        pending = [path]
+        while pending:
+            directory = pending.pop()
+            below = [join(directory, name) for name in self.scratch.directories(directory)]
+            yield from below
+            pending += below
+
+    def _move_times(self, old: RepoPath, new: RepoPath) -> None:
+        below = self.times_below(old)
+        self.changed_ns.update({RepoPath(new + rest): time for rest, time in below.items()})
+
+    def times_below(self, path: RepoPath) -> dict[str, int]:
+        """Takes away the times of a directory and of those below it, by the rest of their paths."""
+        found = [p for p in self.changed_ns if p == path or is_under(p, path)]
+        return {p[len(path) :]: self.changed_ns.pop(p) for p in found}
+
+    def adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
+        """Takes into the log what at a path, and below, came out of an ignored directory."""
         edits: list[Edit] = []
         found: list[tuple[RepoPath, FileEntry]] = []
         for file, status in self._scratch_files(path):
@@ -456,6 +472,9 @@ class Renaming(Naming):
 
     def _scratch_files(self, path: RepoPath) -> list[tuple[RepoPath, os.stat_result]]:
         files: list[tuple[RepoPath, os.stat_result]] = []
+        status = self.scratch.stat(path)
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            return [(path, status)]
         pending = [path]
         while pending:
             directory = pending.pop()

@@ -103,12 +103,7 @@ class Resolving(LiveSpace):
         self, directory: Node, name: str, path: RepoPath, status: os.stat_result
     ) -> Node:
         if stat.S_ISDIR(status.st_mode):
-            node = self.enter(
-                directory,
-                name,
-                Kind.DIRECTORY,
-                self._numbered(path, inode_number(self.id, path, "/")),
-            )
+            node = self.enter(directory, name, Kind.DIRECTORY, self.directory_number(path))
             node.attrs = self.rows.get(path)
             return node
         return self.enter_scratch(directory, name, status)
@@ -131,9 +126,11 @@ class Resolving(LiveSpace):
             return row.ino
         return super().inode_of(path, entry)
 
-    def _numbered(self, path: RepoPath, default: int) -> int:
+    def directory_number(self, path: RepoPath) -> int:
         row = self.rows.get(path)
-        return row.ino if row is not None and row.ino is not None else default
+        return (
+            row.ino if row is not None and row.ino is not None else super().directory_number(path)
+        )
 
     def scan(self, directory: Node) -> Mapping[str, object]:
         if not directory.is_attached:

@@ -157,5 +157,24 @@ class ThrowawaySpace(WorkspaceSpace):
         self.copy_up(node)
         self.table.drop_unused(node)
 
-    def adopt_unignored(self, node: Node, path: RepoPath, process: Provenance | None) -> None:
+    def prepare_exchange(self, old: Place, new: Place, ctx: RequestContext) -> None:
+        for place in (old, new):
+            node = self.child(place.directory, place.name)
+            assert node is not None
+            if node.kind is Kind.DIRECTORY:
+                self.move_versioned(place.path, place.path, None)
+            else:
+                self.copy_up(node)
+
+    def exchange_versioned(
+        self, old: RepoPath, new: RepoPath, process: Provenance | None
+    ) -> list[RepoPath]:
+        self._hide(old)
+        self._hide(new)
+        return []
+
+    def keep_numbers(self, path: RepoPath) -> None:
+        """Nothing of a test outlives the daemon."""
+
+    def adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
         """Nothing of a test goes to the log."""

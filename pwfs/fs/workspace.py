@@ -13,9 +13,9 @@ from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
 from pwfs.fs.attributes import PERMISSIONS, Attrs
 from pwfs.fs.content import Handle, provenance
 from pwfs.fs.errors import refusal
+from pwfs.fs.exchanging import Exchanging
 from pwfs.fs.nodes import Kind, Node
 from pwfs.fs.noting import Noting
-from pwfs.fs.renaming import Renaming
 from pwfs.model.entries import FileEntry
 from pwfs.model.ops import OpType
 from pwfs.repo.edits import Edit
@@ -24,7 +24,7 @@ _NAMESPACES = (b"user.", b"trusted.", b"security.")
 _VALUE_BYTES_MAX = 64 * 1024
 
 
-class Attributing(Renaming):
+class Attributing(Exchanging):
     """The part of a workspace that changes attributes."""
 
     async def setattr(

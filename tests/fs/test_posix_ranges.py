@@ -2,7 +2,6 @@
 # ruff: noqa: PT011
 """fallocate, SEEK_HOLE, copy_file_range: as on the disk, with the native library and without."""
 
-import ctypes
 import errno
 import os
 import subprocess
@@ -11,24 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.fs.conftest import Mounted, is_tracked
+from tests.support.syscalls import (
+    COLLAPSE_RANGE,
+    INSERT_RANGE,
+    KEEP_SIZE,
+    PUNCH_HOLE,
+    ZERO_RANGE,
+    fallocate,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
-KEEP_SIZE = 1
-PUNCH_HOLE = 2
-COLLAPSE_RANGE = 8
-ZERO_RANGE = 16
-INSERT_RANGE = 32
 MIB = 1 << 20
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-
-
-def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
-    if _libc.fallocate(fd, mode, offset, length) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 @pytest.fixture

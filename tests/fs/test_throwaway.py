@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tests.fs.conftest import Mounted
+from tests.support.syscalls import exchange
 
 # The system calls and their errno are what is tested.
 # ruff: noqa: PTH208
@@ -66,3 +67,22 @@ def test_each_test_has_its_own(mounted: Mounted) -> None:
     assert done.stdout == b"hi\n"
     assert (tops[1] / "copy/app.py").read_text().startswith("1\n")
     assert (tops[0] / "src/app.py").read_text().startswith("one\n")
+
+
+def test_names_are_exchanged_in_one(mounted: Mounted) -> None:
+    """Also what the tree has, and still nothing is logged."""
+    mounted.call("create_test_workspace", "test-1", mounted.call("status")["main_root"])
+    ws = mounted.mountpoint / "ws/test-1"
+    before = mounted.call("status")["head_seq"]
+    (ws / "new").write_text("new")
+    exchange(ws / "new", ws / "README.md")
+    exchange(ws / "src", ws / "link")
+    assert (ws / "new").read_text() == "hello\n"
+    assert (ws / "README.md").read_text() == "new"
+    assert (ws / "src").is_symlink()
+    assert (ws / "link/lib/util.py").read_text().startswith("def")
+    assert sorted(os.listdir(ws / "link")) == ["app.py", "lib"]
+    exchange(ws / "link/lib", ws / "run.sh")
+    assert (ws / "run.sh/util.py").read_text().startswith("def")
+    assert (ws / "link/lib").read_bytes().startswith(b"#!")
+    assert mounted.call("status")["head_seq"] == before
