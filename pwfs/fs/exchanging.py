@@ -68,6 +68,9 @@ class Exchanging(Renaming):
         except BaseException:
             self._exchange_scratch(old.path, new.path)
             raise
+        for one, other in ((old.path, new.path), (new.path, old.path)):
+            if self.scratch.is_directory(other):
+                self._note_moved_scratch(one, other)
         self._exchange_fresh(old, new)
         first.detach(old.directory, old.name)
         second.detach(new.directory, new.name)
@@ -128,7 +131,7 @@ class Exchanging(Renaming):
                 renamed.append(Edit(OpType.RENAME, target, entry, old_path=path, process=process))
         edits = [*deleted, *renamed, *written]
         if edits:
-            self.record(edits)
+            self.record(edits, moves_directories=True)
         return list(moved.values())
 
     def _versioned(self, path: RepoPath) -> dict[RepoPath, FileEntry]:

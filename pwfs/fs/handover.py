@@ -19,6 +19,7 @@ import msgspec
 
 from pwfs.fs.attributes import Attrs
 from pwfs.fs.content import Content, Handle
+from pwfs.fs.linking import Linking
 from pwfs.fs.live import LiveSpace
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.resolving import Resolving
@@ -133,8 +134,8 @@ def decode(data: bytes) -> Handover:
 
 
 def keep_nodes(table: NodeTable) -> tuple[list[KeptSpace], list[KeptNode]]:
-    """Writes down every node, directories before what is in them."""
-    nodes = sorted((node for node in table if not node.space.is_gone), key=_depth)
+    """Writes down every node: directories from the top down, then what is in any of them."""
+    nodes = sorted((node for node in table if not node.space.is_gone), key=_order)
     spaces: dict[str, KeptSpace] = {}
     for node in nodes:
         space = node.space
@@ -144,12 +145,13 @@ def keep_nodes(table: NodeTable) -> tuple[list[KeptSpace], list[KeptNode]]:
     return list(spaces.values()), [_kept(node) for node in nodes]
 
 
-def _depth(node: Node) -> int:
-    depth = 0
+def _order(node: Node) -> tuple[bool, int]:
+    # A file may have a name in a directory that is deeper than its first one.
+    is_file, depth = not node.is_directory, 0
     while node.parent is not None:
         node = node.parent
         depth += 1
-    return depth
+    return is_file, depth
 
 
 def _kept(node: Node) -> KeptNode:
@@ -233,6 +235,8 @@ def _restore_fields(node: Node, record: KeptNode) -> None:
         # One object for the node and the row, which is in the database already.
         row = space.rows.get(node.path)
         node.attrs = row if row is not None else node.attrs
+        if isinstance(space, Linking) and node.extra:
+            space.share_row(node)
     if record.content is None:
         return
     node.content = _rebuilt(Content, record.content)

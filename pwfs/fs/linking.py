@@ -34,13 +34,13 @@ class Linking(Resolving):
             known = self.known(other)
             if known is not None and known.entry == found and known.kind is not Kind.SCRATCH:
                 known.attach(directory, name)
-                self._share_row(known)
+                self.share_row(known)
                 return known
         node = super().adopt(directory, name, path, found)
         if node is not None and node.entry == found and others:
             for other in others:
                 self._attach(node, other)
-            self._share_row(node)
+            self.share_row(node)
         return node
 
     def _linked(self, path: RepoPath, entry: FileEntry) -> list[RepoPath]:
@@ -64,7 +64,7 @@ class Linking(Resolving):
         if name not in directory.children:
             node.attach(directory, name)
 
-    def _share_row(self, node: Node) -> None:
+    def share_row(self, node: Node) -> None:
         """Makes the rows of all names one, so that what changes for one changes for each."""
         for directory, name in node.names():
             if node.attrs is not None and directory.is_attached:

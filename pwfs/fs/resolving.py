@@ -326,12 +326,15 @@ class Resolving(LiveSpace):
 
     # Logging
 
-    def record(self, edits: Sequence[Edit]) -> list[Op]:
-        """Logs edits whose effect on the known nodes is the caller's to carry out."""
+    def record(self, edits: Sequence[Edit], *, moves_directories: bool = False) -> list[Op]:
+        """Logs edits whose effect on the known nodes is the caller's to carry out.
+
+        A directory that they empty stays, unless ``moves_directories``: then the caller sees to it.
+        """
         paths = {edit.path for edit in edits}
         paths.update(edit.old_path for edit in edits if edit.old_path is not None)
         self.recording = frozenset(paths)
-        self._left = _left_by(edits)
+        self._left = () if moves_directories else _left_by(edits)
         try:
             return self.repo.record(self.id, edits)
         finally:

@@ -66,6 +66,7 @@ def test_what_programs_hold_goes_on(system: System, tmp_path: Path) -> None:
     (ws / "private").chmod(0o640)
     os.setxattr(ws / "private", "user.colour", b"green")
     os.link(ws / "private", ws / "linked")
+    os.link(ws / "private", ws / "d/e/linked")
     reading = (ws / "README.md").open("rb", buffering=0)
     assert reading.read(2) == b"he"
     writing = (ws / "log").open("ab", buffering=0)
@@ -119,7 +120,7 @@ def test_what_programs_hold_goes_on(system: System, tmp_path: Path) -> None:
     assert answer == f"deeper\n{shown / 'd/e'}\nsh\n"
     assert (bound / "d/e/made").read_text() == "sh\n"
     status = (ws / "linked").stat()
-    assert (status.st_mode & 0o777, status.st_nlink) == (0o640, 2)
+    assert (status.st_mode & 0o777, status.st_nlink) == (0o640, 3)
     assert os.getxattr(ws / "private", "user.colour") == b"green"
     for path, status in before.items():
         if path.name not in ("app.py", "src", ws.name):
