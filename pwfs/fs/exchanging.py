@@ -58,6 +58,7 @@ class Exchanging(Renaming):
         self, old: Place, new: Place, process: Provenance | None, ctx: RequestContext
     ) -> None:
         # Critical section: no await here.
+        self.settle()
         first, second = self._both(old, new)
         if first is second:
             return

@@ -350,7 +350,7 @@ class Holding(Linking):
             if directory.fresh_names is not None:
                 directory.fresh_names.discard(name)
 
-    def record(self, edits: Sequence[Edit]) -> list[Op]:
+    def record(self, edits: Sequence[Edit], *, moves_directories: bool = False) -> list[Op]:
         """Logs edits, after what is held of the same paths.
 
         A file that comes in the place of one that is gone is a modification of that.
@@ -358,14 +358,14 @@ class Holding(Linking):
         replaced = [held for held in self._touched(edits) if held.entry is None]
         if self.held:
             self.settle(self._disturbed(edits))
-        rows = self._record(edits)
+        rows = self._record(edits, moves_directories=moves_directories)
         for held in replaced:
             if self.held.get(held.path) is held:
                 self._release(held)
         return rows
 
-    def _record(self, edits: Sequence[Edit]) -> list[Op]:
-        return super().record(edits)
+    def _record(self, edits: Sequence[Edit], *, moves_directories: bool = False) -> list[Op]:
+        return super().record(edits, moves_directories=moves_directories)
 
     def _touched(self, edits: Sequence[Edit]) -> list[Held]:
         """What is held of the paths that edits give a file."""
