@@ -12,6 +12,7 @@ import trio
 
 from pwfs.fs.content import Content, Handle
 from pwfs.fs.disk import allocate, copy_range
+from pwfs.fs.processes import writes
 from pwfs.fs.recovering import Recovering
 from pwfs.fs.writing import INLINE_BYTES_MAX
 
@@ -39,8 +40,7 @@ class Allocating(Recovering):
             os.close(fd)
 
     async def _prepare(self, handle: Handle) -> Content:
-        handle.has_written = True
-        return await self.make_private(handle.node, (handle.pid, handle.uid))
+        return await self.make_private(handle.node, writes(handle))
 
     async def _change(
         self, handle: Handle, content: Content, work: Callable[[], _R], length: int
@@ -58,4 +58,4 @@ class Allocating(Recovering):
         finally:
             # A failure may have changed a part.
             if not content.is_scratch:
-                self._wrote(handle.node, content, (handle.pid, handle.uid))
+                self._wrote(handle.node, content, handle.process)

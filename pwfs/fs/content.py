@@ -18,13 +18,14 @@ from pwfs.repo.live import Seen
 class Handle:
     """An open file: the node, the flags of ``open``, and who opened it.
 
-    ``has_written`` is set by the first write through it.
+    ``pid`` is the thread that did. ``process`` is known of who may write. ``has_written`` is set by
+    the first write through it.
     """
 
     node: Node
     flags: int
     pid: int
-    uid: int
+    process: Provenance | None = None
     has_written: bool = False
 
     @property
@@ -52,7 +53,7 @@ class Content:
     written_at: float = 0.0
     seen: Seen | None = None
     seen_at: dict[RepoPath, Seen] = field(default_factory=dict)
-    writer: tuple[int, int] = (0, 0)
+    writer: Provenance | None = None
     busy: trio.Event | None = None
 
     @property
@@ -80,20 +81,3 @@ def write_all(fd: int, data: bytes, offset: int) -> int:
             raise refusal(errno.EIO)
         total += written
     return total
-
-
-def provenance(pid: int, uid: int) -> Provenance | None:
-    """Names the process behind a request, as far as it can still be known."""
-    if pid <= 0:
-        return None
-    try:
-        fd = os.open(f"/proc/{pid}/comm", os.O_RDONLY)
-    except OSError:
-        return Provenance(pid=pid, command="", uid=uid)
-    try:
-        command = os.read(fd, 64)
-    except OSError:
-        command = b""
-    finally:
-        os.close(fd)
-    return Provenance(pid=pid, command=command.rstrip(b"\n").decode("utf-8", "replace"), uid=uid)

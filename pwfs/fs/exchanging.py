@@ -9,10 +9,10 @@ import errno
 
 from pyfuse3 import RENAME_EXCHANGE, RequestContext
 
-from pwfs.fs.content import provenance
 from pwfs.fs.disk import exchange_names
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.processes import caller
 from pwfs.fs.renaming import Place, Renaming
 from pwfs.model.entries import FileEntry
 from pwfs.model.ops import OpType, Provenance
@@ -45,7 +45,7 @@ class Exchanging(Renaming):
             for below in [node, *node.known_below()]:
                 if below.kind is Kind.FILE:
                     await self.capture(below)
-        self._exchange(old, new, provenance(ctx.pid, ctx.uid), ctx)
+        self._exchange(old, new, caller(ctx), ctx)
 
     def _both(self, old: Place, new: Place) -> tuple[Node, Node]:
         first = self.child(old.directory, old.name)
@@ -63,6 +63,8 @@ class Exchanging(Renaming):
         if first is second:
             return
         self.prepare_exchange(old, new, ctx)
+        self.settle_below(old.path)
+        self.settle_below(new.path)
         self._exchange_scratch(old.path, new.path)
         try:
             paths = self.exchange_versioned(old.path, new.path, process)

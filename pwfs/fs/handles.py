@@ -15,6 +15,7 @@ from pwfs.fs.handover import (
     restore_nodes,
 )
 from pwfs.fs.nodes import Node, NodeTable
+from pwfs.fs.processes import caller
 from pwfs.fs.spaces import Space
 
 
@@ -56,7 +57,9 @@ class Handles:
     def open(self, node: Node, flags: int, ctx: RequestContext) -> int:
         """Enters an open file."""
         number = self._number()
-        self._files[number] = Handle(node, flags, ctx.pid, ctx.uid)
+        handle = self._files[number] = Handle(node, flags, ctx.pid)
+        if handle.may_write:
+            handle.process = caller(ctx)
         node.handles += 1
         return number
 

@@ -29,7 +29,7 @@ from pwfs.model.entries import FileEntry
 from pwfs.model.errors import HandoverRefused
 from pwfs.model.paths import RepoPath
 
-FORMAT = 1
+FORMAT = 2
 _T = TypeVar("_T")
 _Fields = dict[str, Any]
 

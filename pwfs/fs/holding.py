@@ -275,9 +275,9 @@ class Holding(Linking):
         if self.held and node.fresh:
             self.settle(node.targets())
 
-    def settle_below(self, directory: RepoPath) -> None:
-        """Logs what is held in a directory and below."""
-        self.settle([path for path in self.held if is_under(path, directory)])
+    def settle_below(self, place: RepoPath) -> None:
+        """Logs what is held of a name and of everything below it."""
+        self.settle([path for path in self.held if path == place or is_under(path, place)])
 
     def settle_in(self, directory: RepoPath) -> None:
         """Logs what is held of the names in a directory."""

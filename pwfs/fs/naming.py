@@ -11,9 +11,10 @@ from pyfuse3 import RequestContext
 
 from pwfs.fs.allocating import Allocating
 from pwfs.fs.attributes import PERMISSIONS, Attrs
-from pwfs.fs.content import Content, provenance
+from pwfs.fs.content import Content
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, inode_number
+from pwfs.fs.processes import caller
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
@@ -55,7 +56,7 @@ class Naming(Allocating):
         node = self.enter(directory, name, Kind.FILE, ino)
         try:
             node.attrs = attrs
-            self.start_fresh(node, seen, (ctx.pid, ctx.uid))
+            self.start_fresh(node, seen, caller(ctx))
         except BaseException:
             node.detach(directory, name)
             self.table.drop_unused(node)
@@ -134,7 +135,7 @@ class Naming(Allocating):
             node = self.enter_scratch(directory, name, os.lstat(place))
         else:
             entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
-            process = provenance(ctx.pid, ctx.uid)
+            process = caller(ctx)
             self.record([Edit(OpType.MODIFY, path, entry, process=process)])
             node = self.enter(directory, name, Kind.LINK, self.inode_of(path, entry))
             node.entry = entry
@@ -174,7 +175,7 @@ class Naming(Allocating):
             assert node.entry is not None
             if not node.is_attached:
                 raise refusal(errno.ENOENT)
-            process = provenance(ctx.pid, ctx.uid)
+            process = caller(ctx)
             self.record([Edit(OpType.COPY, path, node.entry, old_path=node.path, process=process)])
             self.add_link(node, directory, name)
             self.note_open(node)
@@ -207,7 +208,7 @@ class Naming(Allocating):
             if held.entry is not None:
                 self.withdraw(held)
         elif self.view_get(path) not in (None, DIRECTORY):
-            process = provenance(ctx.pid, ctx.uid)
+            process = caller(ctx)
             if self.may_hold(path):
                 self.depart(path, process)
             else:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pyfuse3 import RENAME_NOREPLACE, RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
-from pwfs.fs.content import provenance
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
 from pwfs.fs.naming import Naming
 from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.processes import caller
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType, Provenance
@@ -87,7 +87,7 @@ class Renaming(Naming):
         target = self.child(new.directory, new.name)
         if node is None:
             raise refusal(errno.ENOENT)
-        process = provenance(ctx.pid, ctx.uid)
+        process = caller(ctx)
         to_log = self._goes_to_log(node, new.path, target)
         if node.kind is Kind.SCRATCH:
             if to_log:
@@ -328,7 +328,7 @@ class Renaming(Naming):
             if below.kind is Kind.FILE and below.content is not None and below.content.is_dirty:
                 await self.capture(below)
         # Critical section, to the end.
-        process = provenance(ctx.pid, ctx.uid)
+        process = caller(ctx)
         self.settle_below(old.path)
         self.settle_below(new.path)
         self.keep_numbers(old.path)

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
 
 from pwfs.fs.attributes import PERMISSIONS, Attrs
-from pwfs.fs.content import Handle, provenance
+from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
 from pwfs.fs.exchanging import Exchanging
 from pwfs.fs.nodes import Kind, Node
 from pwfs.fs.noting import Noting
+from pwfs.fs.processes import caller
 from pwfs.model.entries import FileEntry
 from pwfs.model.ops import OpType
 from pwfs.repo.edits import Edit
@@ -42,7 +43,7 @@ class Attributing(Exchanging):
         if fields.update_size:
             if node.kind is not Kind.FILE:
                 raise refusal(errno.EISDIR if node.kind is Kind.DIRECTORY else errno.EINVAL)
-            await self.truncate(node, wanted.st_size, (ctx.pid, ctx.uid))
+            await self.truncate(node, wanted.st_size, caller(ctx))
         self._set_kept(node, wanted, fields)
         if node.kind is not Kind.FILE:
             return
@@ -97,7 +98,7 @@ class Attributing(Exchanging):
             held.entry = node.entry = changed
             self.held_changed(held)
             return
-        process = provenance(ctx.pid, ctx.uid)
+        process = caller(ctx)
         self.record([Edit(OpType.MODIFY, path, changed, process=process) for path in paths])
         node.entry = changed
         self.settle_names(paths)

@@ -19,12 +19,13 @@ import trio
 from pyfuse3 import RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
-from pwfs.fs.content import Content, Handle, provenance, write_all
+from pwfs.fs.content import Content, Handle, write_all
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
 from pwfs.fs.holding import Holding
 from pwfs.fs.journal import OpenFile
 from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.processes import caller, writes
 from pwfs.fs.resolving import EMPTY_BLOB
 from pwfs.model.entries import FileEntry
 from pwfs.model.events import EventType
@@ -60,7 +61,7 @@ class Writing(Holding):
                 self.start_from_now(node, content)
         if flags & os.O_TRUNC:
             self.check_writable()
-            await self.truncate(node, 0, (ctx.pid, ctx.uid))
+            await self.truncate(node, 0, caller(ctx))
 
     def open_scratch(self, node: Node, flags: int) -> None:
         """Opens the real file, for writing as far as its permissions let the daemon."""
@@ -93,16 +94,16 @@ class Writing(Holding):
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> int:
         node = handle.node
-        handle.has_written = True
+        writer = handle.process if handle.has_written else writes(handle)
         content = node.content
         if content is None or not content.is_writable or content.busy is not None:
-            content = await self.make_private(node, (handle.pid, handle.uid))
+            content = await self.make_private(node, writer)
         written = write_all(content.fd, data, offset)
         if not content.is_scratch:
-            self._wrote(node, content, (handle.pid, handle.uid))
+            self._wrote(node, content, writer)
         return written
 
-    def _wrote(self, node: Node, content: Content, writer: tuple[int, int]) -> None:
+    def _wrote(self, node: Node, content: Content, writer: Provenance | None) -> None:
         content.writer = writer
         content.written_at = time.monotonic()
         attrs = node.attrs
@@ -112,7 +113,7 @@ class Writing(Holding):
             content.is_dirty = True
             self.on_dirty(node)
 
-    async def truncate(self, node: Node, size: int, writer: tuple[int, int]) -> None:
+    async def truncate(self, node: Node, size: int, writer: Provenance | None) -> None:
         """Sets a file's length; what is cut off need not be copied first."""
         content = await self.make_private(node, writer, keep_bytes=size)
         os.ftruncate(content.fd, size)
@@ -120,7 +121,7 @@ class Writing(Holding):
             self._wrote(node, content, writer)
 
     async def make_private(
-        self, node: Node, writer: tuple[int, int], *, keep_bytes: int | None = None
+        self, node: Node, writer: Provenance | None, *, keep_bytes: int | None = None
     ) -> Content:
         """Gives a node content that may be written, copying the blob if need be.
 
@@ -158,7 +159,7 @@ class Writing(Holding):
             return self._start_private(node, content, writer, working, fd)
 
     def _start_private(
-        self, node: Node, content: Content, writer: tuple[int, int], working: Path, fd: int
+        self, node: Node, content: Content, writer: Provenance | None, working: Path, fd: int
     ) -> Content:
         """Puts a working file in the place of what a node's content was so far."""
         try:
@@ -185,7 +186,7 @@ class Writing(Holding):
         working = self.files_directory / secrets.token_hex(8)
         return working, os.open(working, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def start_fresh(self, node: Node, seen: Seen, writer: tuple[int, int]) -> None:
+    def start_fresh(self, node: Node, seen: Seen, writer: Provenance | None) -> None:
         """Gives a file that is new its working file."""
         assert node.attrs is not None
         node.fresh = True
@@ -213,14 +214,13 @@ class Writing(Holding):
         self.journal.changed(self._open_file(node, content.working, content.seen, content.writer))
 
     def _open_file(
-        self, node: Node, working: Path, seen: Seen, writer: tuple[int, int]
+        self, node: Node, working: Path, seen: Seen, writer: Provenance | None
     ) -> OpenFile:
-        pid, uid = writer
         return OpenFile(
             id=working.name,
             paths=tuple(node.targets()),
             seen=seen,
-            process=Provenance(pid=pid, command="", uid=uid) if pid else None,
+            process=writer,
             mode=self.wanted_mode(node),
         )
 
@@ -348,7 +348,7 @@ class Writing(Holding):
         # Critical section: no await until the node says what the log says.
         entry = FileEntry(digest, self.wanted_mode(node), size)
         paths = node.targets()
-        process = provenance(*content.writer)
+        process = content.writer
         if hold and self.may_hold_new(node):
             self._hold_new(node, content, entry, process)
             return

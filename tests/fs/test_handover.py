@@ -19,7 +19,7 @@ def test_every_field_of_a_node_is_kept_or_made_anew() -> None:
 def test_an_open_file_is_kept_whole() -> None:
     """Every field of `Handle` and `Content` can be written down, but for what is made anew."""
     node = Node(Space("x", NodeTable()), Kind.FILE, None, "")
-    handle = Handle(node, 0, 1, 2)
+    handle = Handle(node, 0, 1)
     kept = keep_handle(7, handle)
     assert isinstance(kept, KeptHandle)
     assert kept.rest.keys() == {field.name for field in dataclasses.fields(Handle)} - {"node"}

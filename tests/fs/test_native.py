@@ -106,7 +106,7 @@ class _Operations:
     """Stands in for the mount's dispatch: one open file."""
 
     def __init__(self) -> None:
-        self.file = Handle(_Space("space", NodeTable()).root, os.O_RDWR, 1, 0)
+        self.file = Handle(_Space("space", NodeTable()).root, os.O_RDWR, 1)
 
     def handle(self, fh: int) -> Handle:
         assert fh in (7, 8)
