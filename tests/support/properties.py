@@ -4,6 +4,7 @@
    shows; and a few lines that know nothing of the code (`interpreter`) give the same.
 2. Every landing's number, and one between each two, mounted under ``at/`` has the recorded root.
 3. Every operation carries the agent whose workspace it was written in, and the process.
+4. Every operation follows the last one on its path (`chains`).
 
 That a reader sees an old or a new file needs readers: `tests.system.readers`.
 
@@ -27,6 +28,7 @@ from pwfs.model.paths import RepoPath
 from pwfs.model.views import BaseType, Workspace
 from pwfs.repo.live import LiveView
 from pwfs.repo.repository import Repository
+from tests.support.chains import chains
 from tests.support.interpreter import Files, Interpreter, Unsaid
 from tests.support.replaying import Recorded, members_of, replayed
 from tests.support.walking import Shown, root_hash, walk
@@ -56,6 +58,7 @@ def problems_of(repository: Path, mount: Path) -> Iterator[str]:
         yield from Replayed(recorded, empty, mount).problems()
         yield from moments(recorded, mount)
         yield from agents(recorded)
+        yield from chains(recorded.log)
 
 
 class Replayed:
@@ -213,7 +216,9 @@ def _agent(op: Op, owners: set[tuple[str, str]], writers: Mapping[int, str]) -> 
     if (op.change_id, op.agent_id) not in owners:
         there = sorted(agent for change, agent in owners if change == op.change_id)
         yield f"{where} is {op.agent_id}'s; the workspaces on it are of {there}"
-    if op.new.process.pid <= 0 or op.new.process.uid < 0:
+    # A process in a PID namespace that the daemon cannot see into has no number and no name.
+    is_named = bool(op.new.process.command)
+    if op.new.process.pid < 0 or is_named != (op.new.process.pid > 0) or op.new.process.uid < 0:
         yield f"{where} was written by {op.new.process}"
 
 

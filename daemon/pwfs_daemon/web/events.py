@@ -33,6 +33,7 @@ async def get_events() -> Response:
     ``since``. With ``Accept: application/json`` it is a page of stored events instead.
     """
     found = services()
+    await found.captured()
     types = _types(query_text("types"))
     resumed = request.headers.get("Last-Event-ID")
     since = parse_number("Last-Event-ID", resumed) if resumed else query_number("since")
