@@ -148,7 +148,8 @@ def test_directories_take_along_what_is_held(mounted: Mounted) -> None:
     (ws / "code/lib/util.py").unlink()
     (ws / "code/lib").rmdir()
     assert not (ws / "code/lib").exists()
-    assert mounted.ops()[4:] == [("delete", "code/new.py"), ("delete", "code/lib/util.py")]
+    deletions = [("delete", "code/lib/util.py"), ("delete", "code/new.py")]
+    assert sorted(mounted.ops()[4:]) == deletions
     assert (ws / "code").is_dir()
     (ws / "code").rmdir()
 
