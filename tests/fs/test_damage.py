@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fs.conftest import MAIN_FILES, Mounted
-from tests.store.test_files import damage
+from tests.support.damage import damage
 
 pytestmark = pytest.mark.timeout(60)
 README = MAIN_FILES["README.md"]

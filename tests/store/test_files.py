@@ -16,6 +16,7 @@ from pwfs.store.blobs import SYNCED_ONE_BY_ONE_MAX, FileBlobStore
 from pwfs.store.protocols import BlobStore
 from tests.store.conformance_blobs import BlobConformance
 from tests.store.memory import MemoryBlobStore
+from tests.support.damage import DAMAGES, damage
 
 CONTENT = b"a content of some length"
 NAME = hash_blob(CONTENT)
@@ -121,36 +122,6 @@ def test_a_blob_cut_short_by_a_power_failure_is_written_anew(
         blobs.adopt(working_file(tmp_path), NAME)
     assert blobs.get(NAME) == CONTENT
     assert files_below(tmp_path / "blobs" / "tmp") == []
-
-
-def damage(kind: str, file: Path) -> None:
-    """Does to a blob's file what a disk, or somebody, may do."""
-    content = file.read_bytes()
-    file.chmod(0o600)
-    if kind == "flipped":
-        file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
-    elif kind == "cut":
-        file.write_bytes(content[:-3])
-    elif kind == "zeros":
-        file.write_bytes(bytes(len(content)))
-    elif kind == "same times":
-        status = file.stat()
-        file.write_bytes(content.upper())
-        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    else:
-        file.unlink()
-    if kind == "directory":
-        file.mkdir()
-        (file / "in it").touch()
-    elif kind == "link":
-        file.symlink_to("/etc/passwd")
-    elif kind == "dangling":
-        file.symlink_to("nowhere")
-    elif kind == "fifo":
-        os.mkfifo(file)
-
-
-DAMAGES = ["flipped", "cut", "zeros", "same times", "directory", "link", "dangling", "fifo", "gone"]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
