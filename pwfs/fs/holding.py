@@ -35,7 +35,7 @@ from pwfs.repo.live import Seen
 from pwfs.views.editor import Found
 
 HELD_MAX = 512
-"""So many names are held at most; then all are logged, in one transaction."""
+"""So many names are held at most; then half of them are logged, in one transaction."""
 
 
 @dataclass(slots=True)
@@ -118,9 +118,12 @@ class Holding(Linking):
     # Holding
 
     def make_room(self) -> None:
-        """Logs what is held if it is too much; called before more of it is looked up."""
+        """Logs the older half of what is held if it is too much; called before more is looked up.
+
+        Of the latest names the second half of a save may be about to come.
+        """
         if len(self.held) >= HELD_MAX:
-            self.settle()
+            self.settle(list(self.held)[: HELD_MAX // 2])
 
     def _hold(self, held: Held) -> None:
         """Holds what became of a name, in place of what is held of it so far.
