@@ -11,6 +11,9 @@ from pwfs.model.errors import (
     DirectoryNotEmpty,
     InvalidPath,
     PatchworkError,
+    StoreBusy,
+    StoreFailed,
+    StoreReadOnly,
 )
 
 _BY_CATEGORY = {
@@ -32,8 +35,12 @@ def errno_of(error: PatchworkError | OSError) -> int:
         return error.errno or errno.EIO
     if isinstance(error, InvalidPath):
         return error.errno
-    if isinstance(error, ChangeIsFinal):
+    if isinstance(error, ChangeIsFinal | StoreReadOnly):
         return errno.EROFS
+    if isinstance(error, StoreBusy):
+        return errno.EBUSY
+    if isinstance(error, StoreFailed):
+        return errno.EIO
     if isinstance(error, DirectoryNotEmpty):
         return errno.ENOTEMPTY
     if isinstance(error, AlreadyExists):

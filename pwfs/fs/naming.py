@@ -80,7 +80,11 @@ class Naming(Allocating):
         if stat.S_ISREG(mode):
             node = await self.create(directory, name, mode, os.O_RDWR, ctx)
             if node.kind is Kind.FILE:
-                await self.capture(node, hold=True)
+                try:
+                    await self.capture(node, hold=True)
+                except BaseException:
+                    self.remove_name(node, directory, name)
+                    raise
             self.discard_content(node)
             return node
         path = self._free_path(directory, name)
@@ -103,7 +107,6 @@ class Naming(Allocating):
     async def mkdir(self, directory: Node, name: str, mode: int, ctx: RequestContext) -> Node:
         path = self._free_path(directory, name)
         self.settle([path])
-        self.scratch.make_directory(path)
         attrs = self.new_attrs(directory, mode, ctx)
         parent = directory.attrs
         if parent is not None and parent.mode is not None and parent.mode & stat.S_ISGID:
@@ -111,12 +114,20 @@ class Naming(Allocating):
         # With the time in it the number is no other's, also when this one moves on with its number.
         ino = inode_number(self.id, path, "/", str(attrs.mtime_ns))
         attrs.mtime_ns = attrs.ctime_ns = attrs.atime_ns = None
+        is_default = (attrs.mode, attrs.uid, attrs.gid) == (0o755, self.uid, self.gid)
+        self.rows.put(path, attrs)
+        try:
+            if not is_default:
+                # First: a killed daemon must not leave it open to more people.
+                self.rows.save()
+            self.scratch.make_directory(path)
+        except BaseException:
+            self.rows.remove(path)
+            raise
         node = self.enter(directory, name, Kind.DIRECTORY, ino)
         attrs.ino = node.ino
         node.attrs = attrs
         self.keep_attrs(node)
-        if (attrs.mode, attrs.uid, attrs.gid) != (0o755, self.uid, self.gid):
-            self.rows.save()
         directory.subdirectories = None
         self.touch(directory)
         self.touch(node)

@@ -6,9 +6,10 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import structlog
 from pyfuse3 import RENAME_NOREPLACE, RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
@@ -18,6 +19,7 @@ from pwfs.fs.naming import Naming
 from pwfs.fs.nodes import Kind, Node
 from pwfs.fs.processes import caller
 from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.errors import PatchworkError
 from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType, Provenance
 from pwfs.model.paths import RepoPath, is_under, join, parents
@@ -25,6 +27,7 @@ from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY
 
 _CHUNK_BYTES = 1 << 20
+_log = structlog.get_logger(__name__)
 NOTED_BELOW_MAX = 2_000
 """A directory with more in scratch moves as quickly; whoever asks is told to look everywhere."""
 
@@ -191,13 +194,27 @@ class Renaming(Naming):
     ) -> None:
         if target is not None:
             self.keep_open(target)
+        place = self.scratch.make_room(new.path)
         self.remove_from_log(node, new.path, ctx)
-        os.rename(self.scratch.place(old.path), self.scratch.make_room(new.path))
+        os.rename(self.scratch.place(old.path), place)
         self._replace(target, new)
         shadowed = node.attrs is not None and node.attrs.shadowed
         self._move_name(node, old, new)
         if shadowed and self.view_get(old.path) not in (None, DIRECTORY):
             self.remove_from_log(node, old.path, ctx)
+
+    def _move_in_scratch(self, old: RepoPath, new: RepoPath, edits: Sequence[Edit]) -> None:
+        """Moves a directory in scratch and logs edits with it: both or neither."""
+        source, target = self.scratch.place(old), self.scratch.make_room(new)
+        is_moved = False
+        try:
+            with self.recorded(edits):
+                os.rename(source, target)
+                is_moved = True
+        except BaseException:
+            if is_moved:
+                os.rename(target, source)
+            raise
 
     def _promote(
         self,
@@ -274,8 +291,13 @@ class Renaming(Naming):
         if target is not None:
             self.keep_open(target)
         self._copy_to_scratch(node, new.path)
-        self.remove_from_log(node, old.path, ctx)
-        self.remove_from_log(node, new.path, ctx)
+        try:
+            self.remove_from_log(node, new.path, ctx)
+            self.remove_from_log(node, old.path, ctx)
+        except BaseException:
+            if target is None or target.kind is not Kind.SCRATCH:
+                self.scratch.remove_file(new.path)
+            raise
         self._replace(target, new)
         self._move_name(node, old, new)
         self._now_scratch(node, new.path)
@@ -332,12 +354,14 @@ class Renaming(Naming):
         self.settle_below(old.path)
         self.settle_below(new.path)
         self.keep_numbers(old.path)
-        self.move_versioned(old.path, new.path, process)
+        edits = self.move_versioned(old.path, new.path, process)
         if target is not None:
             self.drop_directory(target, new.directory, new.name)
         if self.scratch.is_directory(old.path):
-            os.rename(self.scratch.place(old.path), self.scratch.make_room(new.path))
+            self._move_in_scratch(old.path, new.path, edits)
             self._note_moved_scratch(old.path, new.path)
+        elif edits:
+            self.record(edits)
         node.detach(old.directory, old.name)
         node.attach(new.directory, new.name)
         old.directory.subdirectories = new.directory.subdirectories = None
@@ -360,8 +384,10 @@ class Renaming(Naming):
             self.touched.note(path)
             self.touched.note(RepoPath(old + path[len(new) :]))
 
-    def move_versioned(self, old: RepoPath, new: RepoPath, process: Provenance | None) -> None:
-        """Logs the renames of all versioned files of a directory."""
+    def move_versioned(
+        self, old: RepoPath, new: RepoPath, process: Provenance | None
+    ) -> list[Edit]:
+        """The renames of all versioned files of a directory."""
         edits = [
             Edit(
                 OpType.RENAME,
@@ -376,7 +402,7 @@ class Renaming(Naming):
             # On the last one only: as soon as the view knows of the directory's move, it takes
             # the files along that are still to be renamed.
             edits[-1] = replace(edits[-1], directory_rename=(old, new))
-            self.record(edits)
+        return edits
 
     def keep_numbers(self, path: RepoPath) -> None:
         """Writes down the numbers and times of what is about to move with its directory.
@@ -435,6 +461,13 @@ class Renaming(Naming):
 
     def adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
         """Takes into the log what at a path, and below, came out of an ignored directory."""
+        try:
+            self._adopt_unignored(path, process)
+        except (PatchworkError, OSError) as error:
+            # The directory has moved, and its files with it; they are only not logged.
+            _log.warning("files are not taken into the log", path=path, error=str(error))
+
+    def _adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
         edits: list[Edit] = []
         found: list[tuple[RepoPath, FileEntry]] = []
         for file, status in self._scratch_files(path):

@@ -4,9 +4,12 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+import structlog
 from pyfuse3 import EntryAttributes, RequestContext
 
 from pwfs.fs.attributes import (
@@ -34,6 +37,7 @@ from pwfs.repo.core import Movement
 from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
 
+_log = structlog.get_logger(__name__)
 EMPTY_BLOB = hash_blob(b"")
 
 
@@ -281,6 +285,21 @@ class Resolving(LiveSpace):
         self.keep_attrs(node)
         return node.attrs
 
+    @contextmanager
+    def changing_attrs(self, node: Node, *, save: bool = True) -> Iterator[Attrs]:
+        """Gives a node's row to be changed, and saves it; if that fails nothing has changed."""
+        before = msgspec.structs.replace(node.attrs) if node.attrs is not None else Attrs()
+        attrs = self.ensure_attrs(node) if node.is_directory else self.freeze_times(node)
+        attrs.ctime_ns = time.time_ns()
+        try:
+            yield attrs
+            if save:
+                self.rows.save()
+        except BaseException:
+            for field in Attrs.__struct_fields__:
+                setattr(attrs, field, getattr(before, field))
+            raise
+
     def keep_attrs(self, node: Node) -> None:
         """Marks a node's row to be saved under each of its names."""
         if node.attrs is None:
@@ -331,12 +350,27 @@ class Resolving(LiveSpace):
 
         A directory that they empty stays, unless ``moves_directories``: then the caller sees to it.
         """
+        with self.recorded(edits, moves_directories=moves_directories) as ops:
+            return ops
+
+    @contextmanager
+    def recorded(
+        self, edits: Sequence[Edit], *, moves_directories: bool = False
+    ) -> Iterator[list[Op]]:
+        """Logs edits if what is done inside succeeds; else nothing is logged.
+
+        The log may still refuse in the end: then what was done inside is undone by who did it.
+        """
+        if not edits:
+            yield []
+            return
         paths = {edit.path for edit in edits}
         paths.update(edit.old_path for edit in edits if edit.old_path is not None)
         self.recording = frozenset(paths)
         self._left = () if moves_directories else _left_by(edits)
         try:
-            return self.repo.record(self.id, edits)
+            with self.repo.transaction():
+                yield self.repo.record(self.id, edits)
         finally:
             self.recording = frozenset()
             self._left = ()
@@ -375,7 +409,11 @@ class Resolving(LiveSpace):
 
     def _keep(self, path: RepoPath) -> None:
         if path and self.view_get(path) is not DIRECTORY:
-            self.scratch.make_directory(path)
+            try:
+                self.scratch.make_directory(path)
+            except OSError as error:
+                # What emptied it is logged: that it goes, too, must not fail it now.
+                _log.warning("an emptied directory is not kept", path=path, error=str(error))
 
 
 def _left_by(edits: Sequence[Edit]) -> Sequence[RepoPath]:

@@ -18,6 +18,7 @@ from pwfs.fs.renaming import Place
 from pwfs.fs.workspace import WorkspaceSpace
 from pwfs.model.ops import Provenance
 from pwfs.model.paths import RepoPath, join, parents
+from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY, Found
 
 
@@ -129,7 +130,9 @@ class ThrowawaySpace(WorkspaceSpace):
     def _goes_to_log(self, node: Node, path: RepoPath, target: Node | None) -> bool:
         return False
 
-    def move_versioned(self, old: RepoPath, new: RepoPath, process: Provenance | None) -> None:
+    def move_versioned(
+        self, old: RepoPath, new: RepoPath, process: Provenance | None
+    ) -> list[Edit]:
         """Copies a whole directory up, so that it can be moved in scratch."""
         self.scratch.make_directory(old)
         pending = [old]
@@ -144,6 +147,7 @@ class ThrowawaySpace(WorkspaceSpace):
                 self._copy_path_up(path)
         self._hide(old)
         self._hide(new)
+        return []
 
     def _copy_path_up(self, path: RepoPath) -> None:
         directory = self.root

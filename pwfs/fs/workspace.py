@@ -5,12 +5,11 @@
 import errno
 import os
 import stat
-import time
 from collections.abc import Iterable
 
 from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
 
-from pwfs.fs.attributes import PERMISSIONS, Attrs
+from pwfs.fs.attributes import PERMISSIONS
 from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
 from pwfs.fs.exchanging import Exchanging
@@ -44,40 +43,39 @@ class Attributing(Exchanging):
             if node.kind is not Kind.FILE:
                 raise refusal(errno.EISDIR if node.kind is Kind.DIRECTORY else errno.EINVAL)
             await self.truncate(node, wanted.st_size, caller(ctx))
-        self._set_kept(node, wanted, fields)
-        if node.kind is not Kind.FILE:
-            return
-        if fields.update_mode:
-            self._log_mode(node, ctx)
+        self._set_kept(node, wanted, fields, ctx)
         if fields.update_size and handle is None:
             await self._log_truncation(node)
 
     async def _log_truncation(self, node: Node) -> None:
-        await self.capture(node)
-        if node.handles == 0:
-            self.discard_content(node)
+        try:
+            await self.capture(node)
+        finally:
+            # Nobody holds it open: if it is not logged it was not cut.
+            if node.handles == 0:
+                self.discard_content(node)
 
-    def _set_kept(self, node: Node, wanted: EntryAttributes, fields: SetattrFields) -> None:
-        """Sets what the workspace keeps beside the log."""
-        has_times = fields.update_atime or fields.update_mtime
-        if not (fields.update_mode or fields.update_uid or fields.update_gid or has_times):
+    def _set_kept(
+        self, node: Node, wanted: EntryAttributes, fields: SetattrFields, ctx: RequestContext
+    ) -> None:
+        """Sets what the workspace keeps beside the log, and logs what belongs there."""
+        permissions_change = fields.update_mode or fields.update_uid or fields.update_gid
+        if not (permissions_change or fields.update_atime or fields.update_mtime):
             return
-        is_directory = node.kind is Kind.DIRECTORY
-        attrs = self.ensure_attrs(node) if is_directory else self.freeze_times(node)
-        attrs.ctime_ns = time.time_ns()
-        if fields.update_mode:
-            attrs.mode = wanted.st_mode & PERMISSIONS
-        if fields.update_uid:
-            attrs.uid = wanted.st_uid
-        if fields.update_gid:
-            attrs.gid = wanted.st_gid
-        if fields.update_atime:
-            attrs.atime_ns = wanted.st_atime_ns
-        if fields.update_mtime:
-            attrs.mtime_ns = wanted.st_mtime_ns
         is_open = node.content is not None and node.content.working is not None
-        if not is_open and (fields.update_mode or fields.update_uid or fields.update_gid):
-            self.rows.save()
+        with self.changing_attrs(node, save=permissions_change and not is_open) as attrs:
+            if fields.update_mode:
+                attrs.mode = wanted.st_mode & PERMISSIONS
+            if fields.update_uid:
+                attrs.uid = wanted.st_uid
+            if fields.update_gid:
+                attrs.gid = wanted.st_gid
+            if fields.update_atime:
+                attrs.atime_ns = wanted.st_atime_ns
+            if fields.update_mtime:
+                attrs.mtime_ns = wanted.st_mtime_ns
+            if fields.update_mode and node.kind is Kind.FILE:
+                self._log_mode(node, ctx)
 
     def _log_mode(self, node: Node, ctx: RequestContext) -> None:
         """Logs a changed executable bit, unless the content is about to be logged anyway."""
@@ -158,9 +156,8 @@ class Attributing(Exchanging):
             raise refusal(errno.EOPNOTSUPP)
         if len(value) > _VALUE_BYTES_MAX:
             raise refusal(errno.E2BIG)
-        attrs = self._changed_attrs(node)
-        attrs.xattrs = {**(attrs.xattrs or {}), name: value}
-        self.rows.save()
+        with self.changing_attrs(node) as attrs:
+            attrs.xattrs = {**(attrs.xattrs or {}), name: value}
 
     def removexattr(self, node: Node, name: bytes) -> None:
         if node.kind is Kind.SCRATCH:
@@ -170,16 +167,8 @@ class Attributing(Exchanging):
         kept = node.attrs.xattrs if node.attrs is not None else None
         if kept is None or name not in kept:
             raise refusal(errno.ENODATA)
-        attrs = self._changed_attrs(node)
-        attrs.xattrs = {key: value for key, value in kept.items() if key != name} or None
-        self.rows.save()
-
-    def _changed_attrs(self, node: Node) -> Attrs:
-        if node.kind is Kind.DIRECTORY:
-            attrs = self.ensure_attrs(node)
-            attrs.ctime_ns = time.time_ns()
-            return attrs
-        return self.freeze_times(node)
+        with self.changing_attrs(node) as attrs:
+            attrs.xattrs = {key: value for key, value in kept.items() if key != name} or None
 
     def _xattr_place(self, node: Node) -> str:
         return self.scratch.place(node.path)

@@ -401,6 +401,38 @@ class StoreBusy(PatchworkError):
 
 
 @dataclass
+class StoreFailed(PatchworkError):
+    """The disk refused to read or write what is stored."""
+
+    what: str
+    reason: str
+    code = "store_failed"
+    category = Category.UNAVAILABLE
+    hint = (
+        "Look at the disk below .patchwork (dmesg, smartctl). What was acknowledged is still there; "
+        "open files are tried again."
+    )
+
+    @property
+    def message(self) -> str:
+        return f"{self.what} could not be read or written: {self.reason}"
+
+
+@dataclass
+class StoreReadOnly(PatchworkError):
+    """The repository's disk, or its database, may only be read."""
+
+    what: str
+    code = "store_read_only"
+    category = Category.UNAVAILABLE
+    hint = "Mount the disk for writing, or give .patchwork back its permissions."
+
+    @property
+    def message(self) -> str:
+        return f"{self.what} may only be read"
+
+
+@dataclass
 class BlobMissing(PatchworkError):
     """A content that the log names is not in the store."""
 

@@ -20,7 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt, NoSpace, TooLarge
+from pwfs.model.errors import (
+    BlobDamaged,
+    BlobMissing,
+    Corrupt,
+    NoSpace,
+    StoreFailed,
+    TooLarge,
+)
 from pwfs.model.ids import BlobHash, hash_blob, is_hash
 from pwfs.store.syncing import sync_directory, sync_file, sync_filesystem
 from pwfs.store.verifying import DAMAGE, VerifiedFiles, check_file
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 
 _MODE = 0o444
 _COPY_BYTES = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 SYNCED_ONE_BY_ONE_MAX = 32
 """More blobs than that are synced with all of their filesystem, by one call."""
 # The file cannot have another name there: another filesystem, too many names already, or a kernel
@@ -194,9 +202,11 @@ class FileBlobStore:
                 pending, self._unsynced = self._unsynced, {}
             try:
                 yield pending
-            except BaseException:
+            except BaseException as error:
                 with self._unsynced_lock:
                     self._unsynced = {**pending, **self._unsynced}
+                if isinstance(error, OSError) and error.errno not in _FULL:
+                    raise StoreFailed(what="blobs", reason=str(error.strerror)) from error
                 raise
 
     def _sync_each(self, pending: Iterable[BlobHash]) -> None:
@@ -351,7 +361,7 @@ def _refused_when_full(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise NoSpace(what=f"{what} could not be written") from error
         raise
 

@@ -10,7 +10,15 @@ from typing import Any, NoReturn
 
 import structlog
 
-from pwfs.model.errors import Corrupt, NewerSchema, NoSpace, PatchworkError, StoreBusy
+from pwfs.model.errors import (
+    Corrupt,
+    NewerSchema,
+    NoSpace,
+    PatchworkError,
+    StoreBusy,
+    StoreFailed,
+    StoreReadOnly,
+)
 from pwfs.store.schema import SCHEMA_VERSION, migrate, user_version
 from pwfs.store.syncing import sync_directory
 
@@ -24,7 +32,9 @@ Row = tuple[Any, ...]
 """A row as it is read. Its columns have exactly the types of the (STRICT) schema, which no checker
 can see: whoever reads one gives it its type by what it makes of it."""
 
-BUSY_TIMEOUT_S = 2.0
+BUSY_TIMEOUT_S = 0.5
+"""So long a writer is waited for, in which nothing else is done. Whoever finds the database still
+locked after that comes again later, and until it was free once nobody waits any more."""
 CHECKPOINT_COMMITS = 150
 CHECKPOINT_ROWS = 10_000
 """A checkpoint is worth it after so many commits or changed rows: about a thousand pages."""
@@ -37,6 +47,7 @@ CACHE_SIZE_KIB = 32 << 10
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 _log = structlog.get_logger(__name__)
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -65,6 +76,8 @@ class SqliteConnection:
         self.path = path
         self._depth = 0
         self._is_doomed = False
+        self._is_locked = False
+        self._busy_timeout_s = busy_timeout_s
         self._is_read_only = read_only
         self._before_sync = before_sync
         self._synced_wal: tuple[int, int] | None = None
@@ -135,7 +148,7 @@ class SqliteConnection:
             return
         # IMMEDIATE takes the write lock now. A deferred transaction that reads first may find at
         # its first write that its snapshot is old, and then no waiting helps.
-        self.execute("BEGIN IMMEDIATE")
+        self._begin()
         self._depth = 1
         self._is_doomed = False
         try:
@@ -153,6 +166,18 @@ class SqliteConnection:
             self._depth = 0
         if self._is_due() and self._wal_size_bytes() > JOURNAL_SIZE_LIMIT_BYTES:
             self._checkpoint_overdue()
+
+    def _begin(self) -> None:
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        except StoreBusy:
+            if not self._is_locked:
+                self._is_locked = True
+                self.sqlite.execute("PRAGMA busy_timeout = 0")
+            raise
+        if self._is_locked:
+            self._is_locked = False
+            self.sqlite.execute(f"PRAGMA busy_timeout = {self._busy_timeout_s * 1000:.0f}")
 
     def execute(self, statement: str, values: Values = ()) -> sqlite3.Cursor:
         """Runs a statement, which is prepared only the first time."""
@@ -204,9 +229,9 @@ class SqliteConnection:
                     self._run_checkpoint("TRUNCATE")
                 else:
                     self._sync_log()
-            except BaseException:
+            except OSError as error:
                 self._has_failed_to_sync = True
-                raise
+                raise StoreFailed(what=self.path.name, reason=str(error.strerror)) from error
             self._has_failed_to_sync = False
 
     def _sync_log(self) -> None:
@@ -305,6 +330,10 @@ def _raise_in_our_words(error: sqlite3.Error, path: Path) -> NoReturn:
             raise StoreBusy from error
         if primary in _CORRUPT:
             raise Corrupt(what=f"{path} is damaged: {error}") from error
+        if primary == sqlite3.SQLITE_READONLY:
+            raise StoreReadOnly(what=path.name) from error
+        if primary in _FAILED:
+            raise StoreFailed(what=path.name, reason=str(error)) from error
     raise error
 
 

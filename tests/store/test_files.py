@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt, NoSpace
+from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt, NoSpace, StoreFailed
 from pwfs.model.ids import hash_blob
 from pwfs.store.blobs import SYNCED_ONE_BY_ONE_MAX, FileBlobStore
 from pwfs.store.protocols import BlobStore
@@ -224,7 +224,7 @@ def test_a_blob_whose_fsync_failed_is_written_anew(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", broken)
-        with pytest.raises(OSError, match="Input/output"):
+        with pytest.raises(StoreFailed, match="Input/output"):
             blobs.sync()
     blobs.sync()
     assert blobs.path(NAME).stat().st_ino != first

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pwfs.model.errors import Corrupt, NewerSchema, NoSpace, StoreBusy
+from pwfs.model.errors import Corrupt, NewerSchema, NoSpace, StoreBusy, StoreFailed, StoreReadOnly
 from pwfs.model.events import EventType
 from pwfs.model.ids import Seq, TreeHash, WorkspaceId
 from pwfs.model.ops import Op
@@ -147,7 +147,7 @@ def test_a_sync_that_failed_is_not_believed_the_next_time(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", broken)
-        with pytest.raises(OSError, match="Input/output"):
+        with pytest.raises(StoreFailed, match="Input/output"):
             log.sync()
     assert Path(f"{database}-wal").stat().st_size
     log.sync()
@@ -376,7 +376,7 @@ def test_a_reader_in_another_thread_sees_what_is_committed(log: SqliteLog) -> No
     def read() -> None:
         reader = log.reader()
         seen.append(reader.head_seq())
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        with pytest.raises(StoreReadOnly):
             append(reader, create("x"))
         reader.close()
 
