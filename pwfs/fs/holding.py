@@ -131,7 +131,7 @@ class Holding(Linking):
         Raises:
             OSError, PatchworkError: the journal cannot take it; what was held is held still.
         """
-        self.journal.holds(_noted(held), durable=held.is_durable)
+        self.journal.holds(self._noted(held), durable=held.is_durable)
         self._take_up(held)
 
     def _take_up(self, held: Held) -> None:
@@ -142,9 +142,21 @@ class Holding(Linking):
         self.held[held.path] = held
         self.on_held(self)
 
+    def _noted(self, held: Held) -> HeldName:
+        return HeldName(
+            id=held.id,
+            path=held.path,
+            entry=held.entry,
+            seen=held.seen,
+            process=held.process,
+            is_tracked=held.is_tracked,
+            other=held.other,
+            noted_at=self.repo.log.head_seq(),
+        )
+
     def held_changed(self, held: Held) -> None:
         """Tells the journal that something else is held of a name now."""
-        self.journal.held_changed(_noted(held))
+        self.journal.held_changed(self._noted(held))
 
     def note_synced(self, node: Node) -> bool:
         """Notes that what is held of a file must survive the machine; tells if anything is."""
@@ -152,7 +164,7 @@ class Holding(Linking):
         if held is None:
             return False
         if not held.is_durable:
-            self.journal.holds(_noted(held), durable=True)
+            self.journal.holds(self._noted(held), durable=True)
             held.is_durable = True
         return True
 
@@ -398,15 +410,3 @@ class Holding(Linking):
             and self.may_hold(old)
             and self.may_hold(new)
         )
-
-
-def _noted(held: Held) -> HeldName:
-    return HeldName(
-        id=held.id,
-        path=held.path,
-        entry=held.entry,
-        seen=held.seen,
-        process=held.process,
-        is_tracked=held.is_tracked,
-        other=held.other,
-    )

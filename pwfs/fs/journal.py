@@ -33,7 +33,7 @@ from pwfs.repo.live import Seen
 
 COMPACT_BYTES = 1 << 20
 _FRAME = struct.Struct("<II")
-_HELD_FIELDS = 6
+_HELD_FIELDS = 7
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -59,6 +59,7 @@ class HeldName:
     process: Provenance | None
     is_tracked: bool
     other: RepoPath | None
+    noted_at: Seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,7 @@ def _held_row(held: HeldName) -> bytes:
             _flat_process(held.process),
             held.is_tracked,
             held.other,
+            held.noted_at,
         ]
     )
 
@@ -315,7 +317,7 @@ def _open_file(id_: str, fields: list[object]) -> OpenFile:
 
 
 def _held_name(id_: str, fields: list[object]) -> HeldName:
-    path, entry, seen, process, is_tracked, other = fields
+    path, entry, seen, process, is_tracked, other, noted_at = fields
     assert entry is None or isinstance(entry, list)
     return HeldName(
         id=id_,
@@ -325,4 +327,5 @@ def _held_name(id_: str, fields: list[object]) -> HeldName:
         process=_process(process),
         is_tracked=bool(is_tracked),
         other=None if other is None else RepoPath(str(other)),
+        noted_at=Seq(int(str(noted_at))),
     )

@@ -15,7 +15,7 @@ import structlog
 
 from pwfs.fs.attributes import Attrs
 from pwfs.fs.holding import Held
-from pwfs.fs.journal import OpenFile
+from pwfs.fs.journal import HeldName, OpenFile
 from pwfs.fs.writing import Writing, hash_file
 from pwfs.model.entries import FileEntry
 from pwfs.model.errors import BlobDamaged, BlobMissing
@@ -38,6 +38,8 @@ class Recovering(Writing):
         """
         left = self.journal.left_behind(lambda seq: self.repo.log.op(seq) is not None)
         for name in left.names:
+            if self._is_logged(name):
+                continue
             if name.entry is None or self._is_stored(name.entry):
                 self.held[name.path] = Held(
                     name.path,
@@ -60,6 +62,17 @@ class Recovering(Writing):
             working.unlink()
         self.journal.clear()
         return count
+
+    def _is_logged(self, name: HeldName) -> bool:
+        """Whether the log tells what became of a name, though the journal does not say so.
+
+        A power failure may take the end of the journal and leave the log, or an older journal.
+        What comes to a path is logged only after, or in the place of, what is held of it.
+        """
+        change_id = self.workspace.change_id
+        return bool(
+            self.repo.log.ops(change_id=change_id, path=name.path, since=name.noted_at, limit=1)
+        )
 
     def _is_stored(self, entry: FileEntry) -> bool:
         """Whether a content is there; a power failure takes what was not synced."""

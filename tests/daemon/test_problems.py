@@ -38,6 +38,7 @@ def example(kind: type[PatchworkError]) -> PatchworkError:
 
 
 @pytest.mark.parametrize("kind", KNOWN, ids=lambda kind: kind.__name__)
+@pytest.mark.allow_log("something stored is damaged")
 async def test_every_failure_has_an_http_answer_and_an_exit_status(
     kind: type[PatchworkError],
 ) -> None:
