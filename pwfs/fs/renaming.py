@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -15,14 +15,14 @@ from pyfuse3 import RENAME_NOREPLACE, RequestContext
 from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
-from pwfs.fs.naming import Naming
 from pwfs.fs.nodes import Kind, Node
+from pwfs.fs.numbering import Numbering
 from pwfs.fs.processes import caller
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.errors import PatchworkError
 from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType, Provenance
-from pwfs.model.paths import RepoPath, is_under, join, parents
+from pwfs.model.paths import RepoPath, is_under, join
 from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY
 
@@ -43,7 +43,7 @@ class Place:
         self.path = directory.path_of(name)
 
 
-class Renaming(Naming):
+class Renaming(Numbering):
     """The part of a workspace that renames."""
 
     async def rename(
@@ -366,7 +366,7 @@ class Renaming(Naming):
         node.attach(new.directory, new.name)
         old.directory.subdirectories = new.directory.subdirectories = None
         self.rows.move_below(old.path, new.path)
-        self._move_times(old.path, new.path)
+        self.move_times(old.path, new.path)
         attrs = self.ensure_attrs(node)
         attrs.ino = node.ino
         for below in node.known_below():
@@ -403,61 +403,6 @@ class Renaming(Naming):
             # the files along that are still to be renamed.
             edits[-1] = replace(edits[-1], directory_rename=(old, new))
         return edits
-
-    def keep_numbers(self, path: RepoPath) -> None:
-        """Writes down the numbers and times of what is about to move with its directory.
-
-        Else they would be derived anew from where it is, once the nodes are forgotten.
-        """
-        if self.view_get(path) is not DIRECTORY and not self.scratch.is_directory(path):
-            return
-        directories = {path}
-        for file, entry in self.live.files(path):
-            directories.update(above for above in parents(file) if is_under(above, path))
-            self._keep_file_number(file, entry)
-        directories.update(self._scratch_directories(path))
-        for directory in directories:
-            row = self.rows.get(directory) or Attrs()
-            node = self.known(directory)
-            if row.ino is None:
-                row.ino = node.ino if node is not None else self.directory_number(directory)
-                self.rows.put(directory, row)
-            if node is not None:
-                node.attrs = row
-
-    def _keep_file_number(self, path: RepoPath, entry: FileEntry) -> None:
-        row = self.rows.get(path)
-        if row is not None and row.ino is not None and row.content == entry.content_hash:
-            return
-        node = self.known(path)
-        if node is not None and (node.content is not None or node.entry != entry):
-            # Being written, or not what the view shows: it looks after itself.
-            return
-        row = row or Attrs()
-        row.ino = self.inode_of(path, entry) if node is None else node.ino
-        row.content = entry.content_hash
-        row.mtime_ns = self.live.mtime_ns(path)
-        row.ctime_ns = row.atime_ns = None
-        self.rows.put(path, row)
-        if node is not None:
-            node.attrs = row
-
-    def _scratch_directories(self, path: RepoPath) -> Iterator[RepoPath]:
-        pending = [path]
-        while pending:
-            directory = pending.pop()
-            below = [join(directory, name) for name in self.scratch.directories(directory)]
-            yield from below
-            pending += below
-
-    def _move_times(self, old: RepoPath, new: RepoPath) -> None:
-        below = self.times_below(old)
-        self.changed_ns.update({RepoPath(new + rest): time for rest, time in below.items()})
-
-    def times_below(self, path: RepoPath) -> dict[str, int]:
-        """Takes away the times of a directory and of those below it, by the rest of their paths."""
-        found = [p for p in self.changed_ns if p == path or is_under(p, path)]
-        return {p[len(path) :]: self.changed_ns.pop(p) for p in found}
 
     def adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
         """Takes into the log what at a path, and below, came out of an ignored directory."""
