@@ -4,7 +4,7 @@ import importlib
 import platform
 import sys
 
-NAMES = ("merge", "worktree")
+NAMES = ("merge", "status", "worktree")
 
 
 def main() -> int:

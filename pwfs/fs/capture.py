@@ -35,6 +35,10 @@ class Capturer:
         self._woken.set()
         self._dirty[node] = None
 
+    def dirty(self) -> list[Node]:
+        """The files with something that is not logged."""
+        return [n for n in self._dirty if n.content is not None and n.content.is_dirty]
+
     def hold(self, space: Holding) -> None:
         """Takes note that a workspace holds something."""
         if space not in self._holding:

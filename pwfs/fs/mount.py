@@ -23,6 +23,7 @@ from pwfs.fs.capture import Capturer
 from pwfs.fs.damage import Damages
 from pwfs.fs.guard import Guard
 from pwfs.fs.handover import FORMAT, Handover, restore_spaces
+from pwfs.fs.inspecting import open_paths, unsettled
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.live import LiveSpace
 from pwfs.fs.native import library
@@ -35,6 +36,7 @@ from pwfs.fs.watching import Announcer
 from pwfs.fs.workspace import WorkspaceSpace
 from pwfs.model.errors import MountUnavailable, NotFound, PatchworkError
 from pwfs.model.events import EventType
+from pwfs.model.standing import Unsettled
 from pwfs.model.touches import Moment, Touches
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
@@ -241,7 +243,7 @@ class Mount:
         if self._invalidator is not None:
             await self._invalidator.drain()
 
-    # What changed, for programs that would have to scan
+    # What programs would have to scan for
 
     def touched(self, workspace_id: str, since: Moment | None) -> Touches:
         """Tells which paths of a workspace may show something else than at a moment.
@@ -251,16 +253,24 @@ class Mount:
         Raises:
             NotFound: there is no such workspace.
         """
-        workspace = self.repo.workspace(workspace_id)
-        space = self._workspace_space(workspace.id)
-        assert space is not None
-        open_now = (
-            directory.path_of(name)
-            for node in self._operations.open_for_writing(space)
-            for directory, name in node.names()
-            if directory.is_attached
-        )
+        space = self._existing_space(workspace_id)
+        open_now = open_paths(self._operations.open_for_writing(space))
         return space.touched.since(since, self.repo.head_seq(), open_now)
+
+    def unsettled(self, workspace_id: str) -> Unsettled:
+        """Tells what of a workspace's files the log does not have.
+
+        Raises:
+            NotFound: there is no such workspace.
+        """
+        space = self._existing_space(workspace_id)
+        is_open = self._operations.open_for_writing(space)
+        return unsettled(space, is_open, self._capturer.dirty())
+
+    def _existing_space(self, workspace_id: str) -> WorkspaceSpace:
+        space = self._workspace_space(self.repo.workspace(workspace_id).id)
+        assert space is not None
+        return space
 
     # Directories of the user's choice
 

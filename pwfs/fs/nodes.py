@@ -134,8 +134,11 @@ class Node:
 
     def targets(self) -> list[RepoPath]:
         """The paths that what is written here belongs to."""
-        shown = [place.path_of(name) for place, name in self.names() if place.is_attached]
-        return [*shown, *(self.stale or ())]
+        return [*self.shown_paths(), *(self.stale or ())]
+
+    def shown_paths(self) -> list[RepoPath]:
+        """The paths at which it is shown."""
+        return [place.path_of(name) for place, name in self.names() if place.is_attached]
 
     # The tree of known nodes
 

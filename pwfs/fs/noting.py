@@ -21,8 +21,7 @@ class Noting(Resolving):
             self.touched.note(directory.path_of(name))
 
     def _note(self, node: Node) -> None:
-        for directory, name in node.names():
-            self._note_name(directory, name)
+        self.touched.note_all(node.shown_paths())
 
     # Files
 

@@ -31,6 +31,7 @@ from pwfs.model.ids import hash_blob
 from pwfs.model.ignoring import IgnoreRules
 from pwfs.model.ops import Op, OpType
 from pwfs.model.paths import PATH_LENGTH_MAX_BYTES, RepoPath, check_name, parents, split
+from pwfs.model.standing import LargeFile
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 from pwfs.repo.core import Movement
@@ -342,6 +343,16 @@ class Resolving(LiveSpace):
         if node.attrs is None or node.attrs.mode is None:
             return node.entry.mode
         return versioned_mode(node.attrs.mode)
+
+    def large_files(self) -> list[LargeFile]:
+        """The files that are too large for the log, by path."""
+        found = []
+        for path in sorted(self.rows):
+            row = self.rows.get(path)
+            status = self.scratch.stat(path) if row is not None and row.shadowed else None
+            if status is not None:
+                found.append(LargeFile(path, status.st_size))
+        return found
 
     # Logging
 

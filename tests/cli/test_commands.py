@@ -18,10 +18,10 @@ MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 COMMANDS = """
     init status change_create change_list change_show change_ready change_abandon
     change_depend version_create version_list workspace_create workspace_list
-    workspace_sync workspace_scan workspace_switch workspace_destroy view_create
+    workspace_status workspace_sync workspace_scan workspace_switch workspace_destroy view_create
     view_list view_show view_delete submit queue queue_show queue_cancel queue_pause
     queue_resume queue_priority queue_output log cat diff land rebase conflicts
-    serve watch config_show config_set fsck doctor
+    serve watch config_show config_set fsck doctor fsmonitor_install fsmonitor_uninstall
 """
 
 

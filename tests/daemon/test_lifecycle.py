@@ -199,9 +199,10 @@ def test_the_daemon_is_found_from_inside_a_workspace(project: Project, tmp_path:
     places = (project.directory / "inside", outside, project.mount / "ws" / "ws-find-me")
     for place in places:
         (place / "deep").mkdir(exist_ok=True)
-        shown = project.patchwork("status", cwd=place / "deep").stdout
+        shown = project.patchwork("status", "--repository", cwd=place / "deep").stdout
         assert f"Repository: {project.directory}\n" in shown
-        elsewhere = project.patchwork("-C", place / "deep", "status", cwd=tmp_path).stdout
+        again = ("-C", place / "deep", "status", "--repository")
+        elsewhere = project.patchwork(*again, cwd=tmp_path).stdout
         assert elsewhere == shown
     refused = project.patchwork("status", cwd=tmp_path, status=ExitCode.NOT_FOUND)
     assert "patchwork init" in refused.stderr

@@ -230,3 +230,15 @@ def test_numbers_stay_when_a_directory_moves(mounted: Mounted) -> None:
     mounted.restart()
     assert (ws / "src").stat().st_ino == top
     assert numbers(ws / "src") == before
+
+
+def test_an_exchange_leaves_no_directory_behind(mounted: Mounted) -> None:
+    """Directories that only main had go with their files; those that are emptied otherwise stay."""
+    place = mounted.workspace()
+    (place / "flat").mkdir()
+    (place / "flat" / "file").write_text("file")
+    exchange(place / "src", place / "flat")
+    assert sorted(contents(place / "src")) == ["file"]
+    assert sorted(contents(place / "flat")) == ["app.py", "lib/", "lib/util.py"]
+    (place / "flat" / "lib" / "util.py").unlink()
+    assert sorted(contents(place / "flat")) == ["app.py", "lib/"]

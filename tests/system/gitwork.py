@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.syscalls import exchange
 from tests.system.people import Refused, System
 
 QUIET = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
@@ -112,6 +113,7 @@ class Crowd:
             self.grow,
             self.copy,
             self.move_file,
+            self.exchange,
             self.move_directory,
             self.remove_directory,
             self.write_ignored,
@@ -217,6 +219,13 @@ class Crowd:
             return "nothing"
         source.rename(target)
         return f"{source} {target}"
+
+    def exchange(self) -> str:
+        one, other = (self.dice.choice([*self._files(), *self._directories()]) for _ in range(2))
+        if one.is_relative_to(other) or other.is_relative_to(one):
+            return "nothing"
+        exchange(one, other)
+        return f"{one} {other}"
 
     def move_directory(self) -> str:
         directories = self._directories()

@@ -195,12 +195,15 @@ def test_a_write_through_memory_is_told_while_the_file_is_open(
 
 
 def test_a_new_daemon_does_not_know_and_says_so(system: System, tmp_path: Path) -> None:
-    """After a restart, in order or not, git looks at everything once, and then asks again."""
+    """After a restart, in order, not in order or in place, git looks at everything once, and then asks again."""
     checkout, _ = checkout_in(system, tmp_path / "checkout")
     settle(checkout)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        end_daemon(system, number)
-        system.start()
+    for number in (signal.SIGTERM, signal.SIGKILL, None):
+        if number is None:
+            system.project.patchwork("serve", "--restart")
+        else:
+            end_daemon(system, number)
+            system.start()
         (checkout.top / "build").mkdir(exist_ok=True)
         (checkout.top / "README.md").write_text(f"{number}\n")
         seen = same(checkout)
@@ -241,7 +244,7 @@ def test_what_a_killed_daemon_left_behind_is_in_nobodys_way(system: System, tmp_
         (checkout.top / "README.md").write_text("more\n")
         seen = same(checkout)
         assert (seen.lines, seen.asked) == ([" M README.md"], True)
-        found = system.project.patchwork("status", "--json", cwd=checkout.top)
+        found = system.project.patchwork("status", "--repository", "--json", cwd=checkout.top)
         assert found.json["root"] == str(system.project.directory)
     finally:
         left.unlink()

@@ -6,6 +6,7 @@ import typer
 
 from pwfs_cli.api import client, part
 from pwfs_cli.commands.change import ChangeId
+from pwfs_cli.commands.status import show_workspace
 from pwfs_cli.output import count, show, table
 from pwfs_cli.session import Agent, Json, resolve
 
@@ -71,6 +72,12 @@ def list_workspaces(json: Json = False) -> None:
         for w in found["workspaces"]
     )
     show(found, table(("ID", "CHANGE", "AGENT", "STATE", "DIRECTORY"), rows))
+
+
+@app.command("status")
+def status(workspace_id: WorkspaceId, json: Json = False) -> None:
+    """Show what a workspace changes, and what is not settled in it."""
+    show_workspace(workspace_id)
 
 
 @app.command("sync")

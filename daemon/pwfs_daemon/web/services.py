@@ -6,6 +6,7 @@ from typing import Protocol, cast
 import trio
 from quart import current_app
 
+from pwfs.model.standing import Unsettled
 from pwfs.model.touches import Moment, Touches
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
@@ -27,6 +28,9 @@ class MountDoor(Protocol):
 
     def touched(self, workspace_id: str, since: Moment | None) -> Touches:
         """Tells which paths of a workspace may show something else than at a moment."""
+
+    def unsettled(self, workspace_id: str) -> Unsettled:
+        """Tells what of a workspace's files the log does not have."""
 
     async def attach(self, workspace: Workspace) -> None:
         """Makes the workspace's directory show it."""

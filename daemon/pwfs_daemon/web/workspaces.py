@@ -13,8 +13,10 @@ from pwfs.model.paths import RESERVED_NAME, ROOT, parse_path
 from pwfs.model.touches import Moment, Touches
 from pwfs.model.views import ConflictPolicy, Overlay, Workspace
 from pwfs.repo.json import to_json
+from pwfs.repo.standing import workspace_status
 from pwfs_daemon.web.answers import Body, answer, no_content, query_text, read_body
 from pwfs_daemon.web.openapi import takes
+from pwfs_daemon.web.queue import describe_item
 from pwfs_daemon.web.services import repository, services
 from pwfs_daemon.web.views import NewOverlay
 
@@ -117,6 +119,20 @@ async def post_scan(workspace_id: str) -> Response:
     await services().captured()
     ops = repository().scan_workspace(WorkspaceId(workspace_id))
     return answer({"operations": ops})
+
+
+@routes.get("/workspaces/<workspace_id>/status")
+async def get_workspace_status(workspace_id: str) -> Response:
+    """Tells what a workspace's change does to the files below it, and what is not settled."""
+    repo = repository()
+    repo.workspace(WorkspaceId(workspace_id))
+    await services().captured()
+    unsettled = services().mount.unsettled(workspace_id)
+    status = workspace_status(repo, workspace_id, unsettled)
+    queue = None if status.queue is None else describe_item(status.queue)
+    shown = to_json(status)
+    assert isinstance(shown, dict)
+    return answer({**shown, "queue": queue})
 
 
 @routes.get("/workspaces/<workspace_id>/touched")
