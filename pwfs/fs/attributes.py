@@ -20,6 +20,8 @@ CACHE_S = 86_400
 
 BLOCK_BYTES = 512
 PERMISSIONS = 0o7777
+XATTR_NAMESPACES = (b"user.", b"trusted.", b"security.")
+"""Those that a workspace keeps of what is in the log."""
 
 
 class Attrs(msgspec.Struct, array_like=True):

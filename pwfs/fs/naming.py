@@ -63,6 +63,7 @@ class Naming(Allocating):
             raise
         attrs.ino = node.ino
         self.keep_attrs(node)
+        self.save_what_guards(attrs)
         if directory.fresh_names is None:
             directory.fresh_names = set()
         directory.fresh_names.add(name)

@@ -73,6 +73,7 @@ class Renaming(Numbering):
             if target is not None and target.kind is Kind.DIRECTORY:
                 raise refusal(errno.EISDIR)
             await self._rename_file(old, new, ctx)
+            self.save_what_guards(node.attrs)
         self.keep_directory(old.directory)
         self.touch(old.directory)
         if new.directory is not old.directory:
@@ -226,7 +227,7 @@ class Renaming(Numbering):
     ) -> None:
         """Takes a file from scratch into the log."""
         self._check_one_name(node)
-        entry, attrs = self._store_scratch(node, old.path)
+        entry, attrs = self._store_scratch(old.path, node.ino)
         self.record([Edit(OpType.MODIFY, new.path, entry, process=process)])
         if target is not None and target.kind is Kind.SCRATCH:
             self.scratch.remove_file(new.path)
@@ -245,9 +246,10 @@ class Renaming(Numbering):
         if names > 1:
             raise refusal(errno.EXDEV)
 
-    def _store_scratch(self, node: Node, path: RepoPath) -> tuple[FileEntry, Attrs]:
-        status = self.scratch_status(node)
+    def _store_scratch(self, path: RepoPath, ino: int | None) -> tuple[FileEntry, Attrs]:
+        """Stores the content of a file in scratch; what the log and the workspace keep of it."""
         place = self.scratch.place(path)
+        status = os.lstat(place)
         if stat.S_ISLNK(status.st_mode):
             target = os.fsencode(os.readlink(place))
             entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
@@ -259,10 +261,11 @@ class Renaming(Numbering):
             uid=status.st_uid,
             gid=status.st_gid,
             content=entry.content_hash,
-            ino=node.ino,
+            ino=ino,
             mtime_ns=status.st_mtime_ns,
             ctime_ns=status.st_ctime_ns,
             atime_ns=status.st_atime_ns,
+            xattrs=self.scratch.xattrs(path),
         )
         return entry, attrs
 
@@ -320,6 +323,9 @@ class Renaming(Numbering):
                 os.close(fd)
         if os.geteuid() == 0:
             os.chown(temporary, shown.st_uid, shown.st_gid, follow_symlinks=False)
+        kept = node.attrs.xattrs if node.attrs is not None else None
+        for name, value in (kept or {}).items():
+            os.setxattr(temporary, name, value, follow_symlinks=False)
         os.utime(temporary, ns=(shown.st_atime_ns, shown.st_mtime_ns), follow_symlinks=False)
         os.rename(temporary, place)
 
@@ -369,6 +375,7 @@ class Renaming(Numbering):
         self.move_times(old.path, new.path)
         attrs = self.ensure_attrs(node)
         attrs.ino = node.ino
+        self.rows.save()
         for below in node.known_below():
             if below.content is not None:
                 self.note_open(below)
@@ -414,35 +421,21 @@ class Renaming(Numbering):
 
     def _adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
         edits: list[Edit] = []
-        found: list[tuple[RepoPath, FileEntry]] = []
+        found: list[tuple[RepoPath, FileEntry, Attrs]] = []
         for file, status in self._scratch_files(path):
             is_loggable = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
             is_small = status.st_size <= self.repo.config.max_blob_bytes
             if not is_loggable or not is_small or self.is_scratch_name(file):
                 continue
-            place = self.scratch.place(file)
-            if stat.S_ISLNK(status.st_mode):
-                target = os.fsencode(os.readlink(place))
-                entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
-            else:
-                digest, size = self._store_file(place)
-                entry = FileEntry(digest, versioned_mode(status.st_mode), size)
+            known = self.known(file)
+            entry, attrs = self._store_scratch(file, known.ino if known is not None else None)
             edits.append(Edit(OpType.MODIFY, file, entry, process=process))
-            found.append((file, entry))
+            found.append((file, entry, attrs))
         if not edits:
             return
         self.record(edits)
-        for file, entry in found:
+        for file, entry, attrs in found:
             known = self.known(file)
-            status = os.lstat(self.scratch.place(file))
-            attrs = Attrs(
-                mode=None if entry.mode is Mode.SYMLINK else stat.S_IMODE(status.st_mode),
-                uid=status.st_uid,
-                gid=status.st_gid,
-                content=entry.content_hash,
-                ino=known.ino if known else None,
-                mtime_ns=status.st_mtime_ns,
-            )
             os.unlink(self.scratch.place(file))
             self.rows.put(file, attrs)
             if known is not None:

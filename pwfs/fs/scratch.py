@@ -10,6 +10,7 @@ Such a place is named by way of an open directory, which lives as long as the st
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from pwfs.fs.attributes import XATTR_NAMESPACES
 from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RepoPath, join
 from pwfs.store.syncing import sync_directory
 
@@ -82,6 +84,22 @@ class Scratch:
             return os.lstat(self.place(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def xattrs(self, path: RepoPath) -> dict[bytes, bytes] | None:
+        """The extended attributes of a file that a workspace keeps, None for none."""
+        place = self.place(path)
+        try:
+            names = [os.fsencode(name) for name in os.listxattr(place, follow_symlinks=False)]
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return None
+        found = {
+            name: os.getxattr(place, name, follow_symlinks=False)
+            for name in names
+            if name.startswith(XATTR_NAMESPACES)
+        }
+        return found or None
 
     def is_directory(self, path: RepoPath) -> bool:
         """Whether a directory is at a path."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
 
-from pwfs.fs.attributes import PERMISSIONS
+from pwfs.fs.attributes import PERMISSIONS, XATTR_NAMESPACES
 from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
 from pwfs.fs.exchanging import Exchanging
@@ -20,7 +20,6 @@ from pwfs.model.entries import FileEntry
 from pwfs.model.ops import OpType
 from pwfs.repo.edits import Edit
 
-_NAMESPACES = (b"user.", b"trusted.", b"security.")
 _VALUE_BYTES_MAX = 64 * 1024
 
 
@@ -152,7 +151,7 @@ class Attributing(Exchanging):
             os.setxattr(self._xattr_place(node), name, value, follow_symlinks=False)
             return
         self.check_writable()
-        if not name.startswith(_NAMESPACES):
+        if not name.startswith(XATTR_NAMESPACES):
             raise refusal(errno.EOPNOTSUPP)
         if len(value) > _VALUE_BYTES_MAX:
             raise refusal(errno.E2BIG)

@@ -336,6 +336,10 @@ class LiveView:
         if self._can_slide(old, new, moved):
             return self._slide(new, moved)
         self._build(new)
+        return self._differing(before, moved)
+
+    def _differing(self, before: Composition, moved: frozenset[RepoPath]) -> frozenset[RepoPath]:
+        """Where another composition showed something else; ``moved`` is where main differs."""
         candidates = moved | before.resolutions.keys() | self._shown.resolutions.keys()
         differing = frozenset(
             path
@@ -377,6 +381,10 @@ class LiveView:
         *lower, own = self.layers
         own = replace(own, revision=own.edits.revision)
         self._position = replace(self._position, layers=(*lower, own))
+        if own.edits.directory_moves:
+            before = self._shown
+            self._build(self._locate())
+            return self._differing(before, frozenset())
         replaced = self._shown.replace(own, paths, below=self._below)
         return self.rebuild() if replaced is None else replaced
 

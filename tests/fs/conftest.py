@@ -215,3 +215,10 @@ def place(request: pytest.FixtureRequest, mounted: Mounted) -> Path:
 def is_tracked(place: Path) -> bool:
     """Whether what is written in a `place` goes to the log."""
     return place.name == "kept"
+
+
+@pytest.fixture
+def unmounted(tmp_path: Path) -> Mounted:
+    """A small repository and the process that will mount it."""
+    make_repository(tmp_path / "repo")
+    return Mounted(tmp_path / "repo", tmp_path / "mnt")

@@ -48,6 +48,7 @@ def test_bytes_that_the_log_does_not_have_are_found(mounted: Mounted) -> None:
             blob.chmod(0o644)
             blob.write_bytes(b"hallo\n")
     mounted.is_damaged = True
+    mounted.expected_log.append("a stored content is damaged")
     assert any(problem.startswith("main/README.md: the mount") for problem in found(mounted))
 
 
