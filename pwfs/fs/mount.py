@@ -86,6 +86,7 @@ class Mount:
         self._table = NodeTable()
         self._capturer = Capturer()
         self._damages = Damages(repo)
+        self._unsaved: set[str] = set()
         self._discarded = trio.Event()
         self._operations = MountOperations(self._table, os.fspath(repo.state_dir))
         self._invalidator: Invalidator | None = None
@@ -451,12 +452,15 @@ class Mount:
                 try:
                     space.rows.save()
                     space.journal.mend()
+                    self._unsaved.discard(space.id)
                 except (PatchworkError, OSError) as error:
-                    _log.warning(
-                        "attributes or the journal of open files are not saved; trying again",
-                        workspace=space.id,
-                        error=str(error),
-                    )
+                    if space.id not in self._unsaved:
+                        self._unsaved.add(space.id)
+                        _log.warning(
+                            "attributes or the journal of open files are not saved; trying again",
+                            workspace=space.id,
+                            error=str(error),
+                        )
 
     async def _wind_down(self) -> None:
         self._winding_down = True

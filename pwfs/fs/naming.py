@@ -203,12 +203,13 @@ class Naming(Allocating):
         self.check_writable()
         self.make_room()
         path = directory.path_of(name)
+        if node.kind is not Kind.SCRATCH:
+            # What the view hides goes first: after the log has spoken nothing may fail.
+            self.scratch.remove_file(path)
         self.remove_from_log(node, path, ctx)
         if node.kind is Kind.SCRATCH:
             self.keep_open(node)
             os.unlink(self.scratch.place(path))
-        else:
-            self.scratch.remove_file(path)
         self.remove_name(node, directory, name)
         self.keep_directory(directory)
         self.touch(directory)

@@ -29,6 +29,7 @@ from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.spaces import Space
 from pwfs.fs.watching import Announcer, Verb
+from pwfs.model.errors import StoreBusy
 from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RESERVED_NAME
 
 _log = structlog.get_logger(__name__)
@@ -356,6 +357,9 @@ class MountOperations(pyfuse3.Operations):
         handle = self.handles.close(fh)
         try:
             await handle.node.space.release(handle)
+        except StoreBusy:
+            # Not to be tried again, the handle is gone. The capturer logs it, or a door does.
+            pass
         finally:
             self._table.drop_unused(handle.node)
 

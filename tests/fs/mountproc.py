@@ -4,6 +4,7 @@ Each line in is ``[method, args, kwargs]`` of the repository (or ``barrier``, ``
 out is ``{"result": ...}`` or ``{"error": ...}``. The first line out says that the mount is ready.
 """
 
+import functools
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from pwfs.model.views import BaseType, ConflictPolicy, Overlay, ViewBase
 from pwfs.repo import Repository
 from pwfs.repo.checking import fsck
 from pwfs.repo.edits import OpRequest
+from tests.fs.faults import Faults
 
 
 def _say(message: object) -> None:
@@ -48,6 +50,14 @@ def _arguments(kwargs: dict[str, object]) -> dict[str, object]:
     return made
 
 
+@functools.cache
+def _faults(repo: Repository) -> Faults:
+    """What makes the process's steps fail, put in place when it is first wanted."""
+    faults = Faults(os.fspath(repo.state_dir))
+    faults.install()
+    return faults
+
+
 async def _do(
     repo: Repository, mount: Mount, method: str, args: list[Any], kwargs: dict[str, Any]
 ) -> object:
@@ -59,6 +69,11 @@ async def _do(
         return None
     if method == "is_native":
         return mount.is_native
+    if method == "fail":
+        _faults(repo).arm(*args)
+        return None
+    if method == "heal":
+        return _faults(repo).disarm()
     if method == "nodes":
         return len(mount._table)
     await repo.settled()
