@@ -5,8 +5,10 @@
 All of it blocks; what is large belongs into a thread.
 """
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 
 from pwfs.fs.content import write_all
@@ -55,6 +57,12 @@ def allocate(fd: int, mode: int, offset: int, length: int) -> None:
         number = ctypes.get_errno()
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
+
+
+def without_atime(fd: int) -> None:
+    """Has reading leave the time of access alone, where the daemon may say so."""
+    with contextlib.suppress(PermissionError):
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NOATIME)
 
 
 def copy_file(source: int, target: int, size: int) -> None:

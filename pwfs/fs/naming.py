@@ -12,6 +12,7 @@ from pyfuse3 import RequestContext
 from pwfs.fs.allocating import Allocating
 from pwfs.fs.attributes import PERMISSIONS, Attrs
 from pwfs.fs.content import Content
+from pwfs.fs.disk import without_atime
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, inode_number
 from pwfs.fs.processes import caller
@@ -40,6 +41,7 @@ class Naming(Allocating):
             attrs = self.new_attrs(directory, mode, ctx)
             self._make_owner(fd, attrs)
             node = self.enter_scratch(directory, name, os.fstat(fd))
+            without_atime(fd)
             node.content = Content(fd, is_scratch=True)
         else:
             node = self._create_fresh(directory, name, path, mode, ctx)

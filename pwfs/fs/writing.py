@@ -20,7 +20,7 @@ from pyfuse3 import RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import Content, Handle, write_all
-from pwfs.fs.disk import copy_file
+from pwfs.fs.disk import copy_file, without_atime
 from pwfs.fs.errors import refusal
 from pwfs.fs.holding import Holding
 from pwfs.fs.journal import OpenFile
@@ -75,9 +75,11 @@ class Writing(Holding):
                 if may_write:
                     raise
                 fd = os.open(place, os.O_RDONLY | common)
+            without_atime(fd)
             node.content = Content(fd, is_scratch=True)
         elif may_write and not _is_read_write(node.content.fd):
             fd = os.open(f"/proc/self/fd/{node.content.fd}", os.O_RDWR | os.O_CLOEXEC)
+            without_atime(fd)
             os.dup2(fd, node.content.fd, inheritable=False)
             os.close(fd)
         if flags & os.O_TRUNC:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,12 @@ def make_repository(directory: Path) -> None:
     init(directory, agent="tester")
 
 
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Mounted]:
-    """A small repository, mounted."""
-    repository = tmp_path / "repo"
+@contextmanager
+def serving(directory: Path) -> Iterator[Mounted]:
+    """A small repository in a directory, mounted; checked at the end, and taken away."""
+    repository = directory / "repo"
     make_repository(repository)
-    mounted = Mounted(repository, tmp_path / "mnt")
+    mounted = Mounted(repository, directory / "mnt")
     mounted.start()
     try:
         yield mounted
@@ -201,6 +202,13 @@ def mounted(tmp_path: Path) -> Iterator[Mounted]:
             if not os.path.ismount(mounted.mountpoint):
                 break
             time.sleep(0.05)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Mounted]:
+    """A small repository, mounted."""
+    with serving(tmp_path) as mounted:
+        yield mounted
 
 
 @pytest.fixture(params=["tracked", "scratch"])
