@@ -36,6 +36,15 @@ def git(directory: Path, *arguments: str) -> Callable[[], object]:
     return lambda: run(["git", *arguments], directory)
 
 
+def call(info: dict[str, str], method: str, path: str, body: object = None) -> dict[str, object]:
+    """One request on a connection of its own: the daemon closes one that is long quiet."""
+    api = Api(info["socket"])
+    try:
+        return api.call(method, path, body)
+    finally:
+        api.close()
+
+
 def measure(files: int, room: Path) -> dict[str, float]:
     """Measures one size; seconds by what was done."""
     project = room / f"project-{files}"
@@ -44,17 +53,16 @@ def measure(files: int, room: Path) -> dict[str, float]:
     run([str(PATCHWORK), "init"], project)
     run([str(PATCHWORK), "status"], project)
     info = json.loads((project / ".patchwork" / "daemon.json").read_text())
-    api = Api(info["socket"])
     try:
-        api.call("POST", "changes", {"title": "Bench", "author": "bench"})
+        call(info, "POST", "changes", {"title": "Bench", "author": "bench"})
         body = {"change_id": "bench", "agent_id": "bench"}
-        workspace = api.call("POST", "workspaces", body)
+        workspace = call(info, "POST", "workspaces", body)
         place = Path(info["mount"]) / "ws" / str(workspace["id"])
         run(["git", "init", "-q"], place)
         objects = place / ".git" / "objects" / "info" / "alternates"
         objects.write_text(f"{project / '.git' / 'objects'}\n")
-        head = (project / ".git" / "HEAD").read_text().removeprefix("ref: ").strip()
-        run(["git", "reset", "-q", (project / ".git" / head).read_text().strip()], place)
+        head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=project, text=True)
+        run(["git", "reset", "-q", head.strip()], place)
         run([str(PATCHWORK), "fsmonitor", "install"], place)
         run(["git", "config", "core.untrackedCache", "true"], place)
         for top in (place, project):
@@ -67,13 +75,12 @@ def measure(files: int, room: Path) -> dict[str, float]:
         address = f"workspaces/{workspace['id']}/status"
         return {
             "patchwork status": median_s(lambda: run([str(PATCHWORK), "status"], place)),
-            "the API's request alone": median_s(lambda: api.call("GET", address)),
+            "the API's request alone": median_s(lambda: call(info, "GET", address)),
             "git status, asking": median_s(status),
             "git status, looking": median_s(git(place, *LOOKING, "status", "--porcelain")),
             "git status, on disk": median_s(git(project, "status", "--porcelain")),
         }
     finally:
-        api.close()
         subprocess.run([str(PATCHWORK), "serve", "--stop"], cwd=project, check=True)
 
 

@@ -8,6 +8,7 @@ These calls walk into our own mount, so they run in threads while the event loop
 import ctypes
 import errno
 import os
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,6 +44,22 @@ def attach(source: Path, directory: Path) -> None:
         directory.rmdir()
     directory.parent.mkdir(parents=True, exist_ok=True)
     directory.symlink_to(source)
+
+
+def attach_again(source: Path, directory: Path) -> Path | None:
+    """Makes ``directory`` show ``source``, as it did for an earlier daemon.
+
+    While no daemon ran, programs that went on by its path wrote into the directory itself. That is
+    moved aside whole; where to is returned.
+    """
+    try:
+        attach(source, directory)
+    except DirectoryNotEmpty:
+        aside = directory.with_name(f"{directory.name}~{secrets.token_hex(3)}")
+        directory.rename(aside)
+        attach(source, directory)
+        return aside
+    return None
 
 
 def detach(directory: Path) -> None:

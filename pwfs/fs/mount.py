@@ -292,10 +292,20 @@ class Mount:
 
     async def _attach_all(self) -> None:
         for workspace in self.repo.workspaces():
+            if workspace.directory is None:
+                continue
+            source, directory = self.mountpoint / "ws" / workspace.id, Path(workspace.directory)
             try:
-                await self.attach(workspace)
+                aside = await trio.to_thread.run_sync(attaching.attach_again, source, directory)
             except (PatchworkError, OSError) as error:
                 _log.error("a workspace is not attached", workspace=workspace.id, error=str(error))
+            else:
+                if aside is not None:
+                    _log.warning(
+                        "what was written where a workspace was, while no daemon ran, is kept aside",
+                        workspace=workspace.id,
+                        place=os.fspath(aside),
+                    )
 
     async def _detach_all(self) -> None:
         if os.geteuid() != 0:
