@@ -49,6 +49,8 @@ class Resolving(LiveSpace):
         super().__init__(workspace.id, table, repo.live(workspace.id), repo.blobs)
         self.repo = repo
         self.workspace = workspace
+        # What nothing touched since is as old as the workspace, however often the daemon starts.
+        self.started_ns = int(workspace.created_at.timestamp()) * 1_000_000_000
         work = repo.state_dir / "work" / workspace.id
         self.touched = Touched()
         self.scratch = Scratch(work / "tree", self.touched.note)
@@ -274,10 +276,9 @@ class Resolving(LiveSpace):
 
     def touch(self, directory: Node) -> None:
         super().touch(directory)
-        attrs = directory.attrs
-        if attrs is not None and attrs.mtime_ns is not None:
-            attrs.mtime_ns = None
-            self.rows.put(directory.path, attrs)
+        if directory.is_attached:
+            attrs = self.ensure_attrs(directory)
+            attrs.mtime_ns = attrs.ctime_ns = self.changed_ns[directory.path]
 
     def ensure_attrs(self, node: Node) -> Attrs:
         """The row of a node, made if there is none, and marked to be saved."""

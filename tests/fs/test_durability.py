@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fs.conftest import Mounted, lazily_unmount, make_repository
+from tests.support.syscalls import KEEP_SIZE, fallocate
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -148,6 +149,26 @@ def tiny(tmp_path: Path) -> Iterator[Mounted]:
         if mounted.process is not None:
             mounted.kill()
         subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+def test_room_is_allocated_or_refused(tiny: Mounted) -> None:
+    """fallocate takes room from the disk at once: ENOSPC where there is none, and no byte changes."""
+    ws = tiny.workspace()
+    (ws / "f").write_text("begin")
+    (ws / "build").mkdir()
+    (ws / "build/f").write_text("begin")
+    for name in ("f", "build/f"):
+        free = os.statvfs(ws).f_bavail * os.statvfs(ws).f_frsize
+        with (ws / name).open("r+b", buffering=0) as file:
+            with pytest.raises(OSError) as full:
+                fallocate(file.fileno(), 0, 0, free + (1 << 20))
+            assert full.value.errno == errno.ENOSPC
+            assert file.read() == b"begin"
+            fallocate(file.fileno(), KEEP_SIZE, 0, free // 4)
+            left = os.statvfs(ws).f_bavail * os.statvfs(ws).f_frsize
+            assert left <= free - free // 4 + (1 << 16)
+        assert (ws / name).read_text() == "begin"
+    assert tiny.read("ws-work", "f") == b"begin"
 
 
 def test_a_full_disk_reaches_the_writer(tiny: Mounted) -> None:
