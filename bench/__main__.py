@@ -4,7 +4,7 @@ import importlib
 import platform
 import sys
 
-NAMES = ("merge", "status", "worktree")
+NAMES = ("durability", "merge", "status", "worktree")
 
 
 def main() -> int:

@@ -5,12 +5,14 @@ workspace's; they are stored as one row per path that has any. Rows are written 
 losing them would matter (permissions, extended attributes), else within about a second.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import msgspec
 from pyfuse3 import EntryAttributes
 
 from pwfs.model.entries import Mode
+from pwfs.model.errors import PatchworkError
 from pwfs.model.ids import WorkspaceId
 from pwfs.model.paths import RepoPath, is_under
 from pwfs.store.protocols import LogStore
@@ -130,6 +132,14 @@ class AttrTable:
                 if path not in self._rows:
                     self._log.delete_attr(self._workspace_id, path)
         self._unsaved.clear()
+
+    def try_to_save(self) -> None:
+        """Does what `save` does, after something that cannot be taken back.
+
+        What could not be written is in a moment, like other rows.
+        """
+        with contextlib.suppress(PatchworkError):
+            self.save()
 
     def __iter__(self) -> Iterator[RepoPath]:
         return iter(self._rows)

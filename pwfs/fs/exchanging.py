@@ -81,7 +81,7 @@ class Exchanging(Renaming):
         second.attach(old.directory, old.name)
         self.rows.exchange_below(old.path, new.path)
         self._exchange_times(old.path, new.path)
-        self.rows.save()
+        self.rows.try_to_save()
         for node in (first, second):
             self._keep_node(node)
             for below in [node, *node.known_below()]:

@@ -77,7 +77,7 @@ class Linking(Resolving):
             attrs.group = secrets.randbits(_GROUP_BITS)
         node.attach(directory, name)
         self.keep_attrs(node)
-        self.rows.save()
+        self.rows.try_to_save()
 
     # Parting
 

@@ -2,6 +2,7 @@
 # ruff: noqa: PTH101, PTH108, PTH115, PTH211
 """Making and removing names in a workspace."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -33,13 +34,18 @@ class Naming(Allocating):
     ) -> Node:
         path = self._free_path(directory, name)
         if self.is_scratch_name(path) and not self.is_departed(path):
+            place = self.scratch.make_room(path)
             fd = os.open(
-                self.scratch.make_room(path),
+                place,
                 os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
                 mode & PERMISSIONS,
             )
-            attrs = self.new_attrs(directory, mode, ctx)
-            self._make_owner(fd, attrs)
+            try:
+                self._make_owner(fd, self.new_attrs(directory, mode, ctx))
+            except BaseException:
+                os.close(fd)
+                _unmake(place)
+                raise
             node = self.enter_scratch(directory, name, os.fstat(fd))
             without_atime(fd)
             node.content = Content(fd, is_scratch=True)
@@ -94,8 +100,11 @@ class Naming(Allocating):
         self.settle([path])
         place = self.scratch.make_room(path)
         os.mknod(place, mode, rdev)
-        attrs = self.new_attrs(directory, mode, ctx)
-        self._make_owner(place, attrs)
+        try:
+            self._make_owner(place, self.new_attrs(directory, mode, ctx))
+        except BaseException:
+            _unmake(place)
+            raise
         node = self.enter_scratch(directory, name, os.lstat(place))
         self.touch(directory)
         return node
@@ -143,9 +152,13 @@ class Naming(Allocating):
         if self.is_scratch_name(path) and not self.is_departed(path):
             place = self.scratch.make_room(path)
             os.symlink(target, place)
-            if os.geteuid() == 0:
-                attrs = self.new_attrs(directory, 0o777, ctx)
-                os.chown(place, attrs.uid or 0, attrs.gid or 0, follow_symlinks=False)
+            try:
+                if os.geteuid() == 0:
+                    attrs = self.new_attrs(directory, 0o777, ctx)
+                    os.chown(place, attrs.uid or 0, attrs.gid or 0, follow_symlinks=False)
+            except BaseException:
+                _unmake(place)
+                raise
             node = self.enter_scratch(directory, name, os.lstat(place))
         else:
             entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
@@ -289,3 +302,9 @@ class Naming(Allocating):
     def names_below(self, directory: Node) -> Iterable[str]:
         """What is in a directory."""
         return self.scan(directory)
+
+
+def _unmake(place: str) -> None:
+    """Takes back what was just made in scratch and cannot be finished."""
+    with contextlib.suppress(OSError):
+        os.unlink(place)

@@ -232,7 +232,11 @@ class Renaming(Numbering):
         if target is not None and target.kind is Kind.SCRATCH:
             self.scratch.remove_file(new.path)
         self._replace(target, new)
-        os.unlink(self.scratch.place(old.path))
+        try:
+            os.unlink(self.scratch.place(old.path))
+        except OSError as error:
+            # It is logged under its new name already: that cannot be taken back.
+            _log.error("a file is left under its old name", path=old.path, error=str(error))
         self._move_name(node, old, new)
         self._now_versioned(node, entry, attrs)
         self.rows.put(new.path, attrs)
@@ -375,7 +379,7 @@ class Renaming(Numbering):
         self.move_times(old.path, new.path)
         attrs = self.ensure_attrs(node)
         attrs.ino = node.ino
-        self.rows.save()
+        self.rows.try_to_save()
         for below in node.known_below():
             if below.content is not None:
                 self.note_open(below)

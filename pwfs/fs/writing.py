@@ -426,7 +426,7 @@ class Writing(Holding):
         status = os.fstat(content.fd)
         node.kind = Kind.SCRATCH
         node.identity = (status.st_dev, status.st_ino)
-        self.rows.save()
+        self.rows.try_to_save()
         if node.fresh:
             self.now_logged(node)
         with self.repo.transaction():

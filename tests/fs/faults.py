@@ -16,25 +16,19 @@ from pwfs.model.errors import NoSpace, StoreBusy, StoreFailed
 from pwfs.store.sqlite_connection import SqliteConnection
 
 KILLED = 137
+_TAKING_ROOM = ("open", "write", "pwrite", "link", "mkdir", "symlink", "mknod", "copy_file_range")
 _CALLS = (
-    "open",
-    "write",
-    "pwrite",
+    *_TAKING_ROOM,
     "ftruncate",
-    "link",
     "rename",
     "replace",
-    "mkdir",
     "unlink",
     "rmdir",
-    "symlink",
-    "mknod",
     "chmod",
     "fchmod",
     "chown",
     "utime",
     "fsync",
-    "copy_file_range",
 )
 
 
@@ -58,10 +52,10 @@ class Faults:
         self.has_struck = False
         self._kind, self._at, self._is_on = kind, at, True
 
-    def disarm(self) -> bool:
-        """Lets everything succeed; whether something failed."""
+    def disarm(self) -> list[str]:
+        """Lets everything succeed; the steps up to the one that failed, nothing if none did."""
         self._is_on = False
-        return self.has_struck
+        return self.steps[: self._at] if self.has_struck else []
 
     def install(self) -> None:
         """Puts itself between the process and its disk."""
@@ -106,7 +100,7 @@ class Faults:
         return stepping
 
     def _step(self, name: str, call: Callable[[], Any], error: Callable[[], Exception]) -> Any:
-        if self._kind == "locked" and name != "BEGIN IMMEDIATE":
+        if not self._may_fail(name):
             return call()
         self.steps.append(name)
         goes_on = self._kind in ("full", "quota") and len(self.steps) > self._at > 0
@@ -119,6 +113,13 @@ class Faults:
             call()
             os._exit(KILLED)
         raise error()
+
+    def _may_fail(self, name: str) -> bool:
+        if self._kind == "locked":
+            return name == "BEGIN IMMEDIATE"
+        if self._kind in ("full", "quota"):
+            return name in _TAKING_ROOM or name == "COMMIT"
+        return True
 
     def _os_error(self) -> OSError:
         number = {"full": errno.ENOSPC, "quota": errno.EDQUOT}.get(self._kind, errno.EIO)
