@@ -10,15 +10,17 @@ from tests.system.people import System, system_in
 LINES = "".join(f"line {number}\n" for number in range(40))
 
 
+FILES: dict[str, str | bytes] = {
+    "README.md": "hello\n",
+    "src/app.py": LINES,
+    "src/lib/util.py": LINES,
+    "data.bin": bytes(range(256)) * 40,
+    ".gitignore": "*.o\nbuild/\n",
+}
+
+
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """A small repository with its daemon; checked and stopped afterwards."""
-    files: dict[str, str | bytes] = {
-        "README.md": "hello\n",
-        "src/app.py": LINES,
-        "src/lib/util.py": LINES,
-        "data.bin": bytes(range(256)) * 40,
-        ".gitignore": "*.o\nbuild/\n",
-    }
-    with system_in(tmp_path / "repo", files) as found:
+    with system_in(tmp_path / "repo", FILES) as found:
         yield found

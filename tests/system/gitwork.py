@@ -88,6 +88,29 @@ class Checkout:
         return sorted(out.splitlines())
 
 
+def checkout_in(system: System, directory: Path, title: str = "Git") -> tuple[Checkout, str]:
+    """A workspace shown in a directory, a git repository with the hook in it."""
+    change = system.change(title)
+    system.workspace(change, directory=str(directory))
+    checkout = Checkout(directory)
+    checkout.begin()
+    system.project.patchwork("fsmonitor", "install", cwd=directory)
+    return checkout, change
+
+
+def same(checkout: Checkout) -> Seen:
+    """What git says with the hook, which is what it says without."""
+    seen = checkout.status()
+    assert seen.lines == checkout.truth()
+    return seen
+
+
+def settle(checkout: Checkout) -> None:
+    """Lets git write down what it learnt, until it knows all."""
+    same(checkout)
+    assert same(checkout).asked
+
+
 @dataclass
 class Crowd:
     """Several writers who change a checkout's files at random, through all doors."""
@@ -334,3 +357,20 @@ class Crowd:
                 continue
             return f"{deed} {name}"
         return "nothing"
+
+
+def edit_at_random(system: System, directory: Path, steps: int, *, untracked_cache: bool) -> None:
+    """Has everybody edit, and after each step asks git twice."""
+    seed = random.SystemRandom().getrandbits(32)
+    checkout, change = checkout_in(system, directory / "checkout")
+    checkout.git("config", "core.untrackedCache", str(untracked_cache).lower())
+    crowd = Crowd(system, checkout, system.workspace(change), change, random.Random(seed))
+    deeds: list[str] = []
+    try:
+        with crowd.held:
+            for _ in range(steps):
+                deeds.append(crowd.act())
+                assert same(checkout).asked
+    except BaseException as error:
+        error.add_note(f"seed {seed}, so far:\n" + "\n".join(deeds))
+        raise

@@ -2,20 +2,21 @@
 
 import json
 import os
-import random
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.system.gitwork import Checkout, Crowd, Seen
+from tests.system.gitwork import Checkout, checkout_in, edit_at_random, same, settle
 from tests.system.people import Refused, System, is_running, until
 
 STEPS = 40
+ROUNDS = 3
 STORES = """
 import mmap, sys
 with open(sys.argv[1], "r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
@@ -28,38 +29,6 @@ with open(sys.argv[1], "r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped
 """A program of its own: a child that is made closes what it inherits, which writes memory back."""
 
 
-def checkout_in(system: System, directory: Path, title: str = "Git") -> tuple[Checkout, str]:
-    """A workspace shown in a directory, a git repository with the hook in it."""
-    change = system.change(title)
-    system.workspace(change, directory=str(directory))
-    checkout = Checkout(directory)
-    checkout.begin()
-    system.project.patchwork("fsmonitor", "install", cwd=directory)
-    return checkout, change
-
-
-@contextmanager
-def crowd_in(system: System, tmp_path: Path, seed: int) -> Iterator[Crowd]:
-    """A checkout and those who work in it; what they hold open is let go in the end."""
-    checkout, change = checkout_in(system, tmp_path / "checkout")
-    crowd = Crowd(system, checkout, system.workspace(change), change, random.Random(seed))
-    with crowd.held:
-        yield crowd
-
-
-def same(checkout: Checkout) -> Seen:
-    """What git says with the hook, which is what it says without."""
-    seen = checkout.status()
-    assert seen.lines == checkout.truth()
-    return seen
-
-
-def settle(checkout: Checkout) -> None:
-    """Lets git write down what it learnt, until it knows all."""
-    same(checkout)
-    assert same(checkout).asked
-
-
 def end_daemon(system: System, number: signal.Signals) -> None:
     """Ends the daemon, and waits until it has ended."""
     system.disconnect()
@@ -67,24 +36,57 @@ def end_daemon(system: System, number: signal.Signals) -> None:
     until(lambda: not is_running(pid), "the daemon ends")
 
 
-@pytest.mark.parametrize("untracked_cache", ["false", "true"])
+@pytest.mark.parametrize("untracked_cache", [False, True])
 def test_git_says_the_same_as_without_the_hook(
-    system: System, tmp_path: Path, untracked_cache: str
+    system: System, tmp_path: Path, untracked_cache: bool
 ) -> None:
     """After each of many random edits by several writers, with git's other cache and without."""
-    seed = random.SystemRandom().getrandbits(32)
-    deeds: list[str] = []
-    asked = 0
-    try:
-        with crowd_in(system, tmp_path, seed) as crowd:
-            crowd.checkout.git("config", "core.untrackedCache", untracked_cache)
-            for _ in range(STEPS):
-                deeds.append(crowd.act())
-                asked += same(crowd.checkout).asked
-    except BaseException as error:
-        error.add_note(f"seed {seed}, so far:\n" + "\n".join(deeds))
-        raise
-    assert asked == STEPS, seed
+    edit_at_random(system, tmp_path, STEPS, untracked_cache=untracked_cache)
+
+
+def test_nothing_is_missed_while_everybody_writes(system: System, tmp_path: Path) -> None:
+    """Git asks while others write; when they pause, what it says is right."""
+    checkout, change = checkout_in(system, tmp_path / "checkout")
+    checkout.git("config", "core.untrackedCache", "true")
+    tops = [checkout.top, system.workspace(change)]
+    for round_number in range(ROUNDS):
+        pause = threading.Event()
+        writers = [
+            threading.Thread(target=write_without_end, args=(top, f"w{number}", pause))
+            for number, top in enumerate(tops)
+        ]
+        for writer in writers:
+            writer.start()
+        try:
+            other = system.change(f"Other {round_number}")
+            for number in range(3):
+                checkout.status()
+                system.put(other, "create", f"busy/{round_number}/{number}", b"landed\n")
+            system.land(other)
+            checkout.status()
+        finally:
+            pause.set()
+            for writer in writers:
+                writer.join()
+        assert same(checkout).asked
+
+
+def write_without_end(top: Path, name: str, pause: threading.Event) -> None:
+    """Makes, changes, moves and removes files of one writer's own until there is a pause."""
+    number = 0
+    while not pause.is_set():
+        number += 1
+        directory = top / "busy" / name / f"d{number % 3}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"f{number % 5}").write_text(f"{number}\n")
+        (directory / f"f{number % 5}").rename(directory / f"g{number % 2}")
+        (directory / f"s{number % 4}.o").write_text("ignored\n")
+        (top / "src" / f"{name}.py").write_text(f"{number}\n")
+        if number % 7 == 0:
+            with suppress(OSError):  # one of that name may not be empty
+                directory.rename(directory.with_name(f"e{number % 2}"))
+        if number % 11 == 0:
+            shutil.rmtree(top / "busy" / name / "e0", ignore_errors=True)
 
 
 def test_git_looks_only_at_what_was_touched(system: System, tmp_path: Path) -> None:
