@@ -312,7 +312,7 @@ class LiveSpace(Space):
                 # Only merged meanwhile: it shows what it did.
                 continue
             above, name = split(path)
-            directory = self.known(above)
+            directory = self.known_directory(above)
             if directory is not None and (directory.lookups or directory is self.root):
                 self.announcer.changed(directory, name, self.kind_before(path, before))
 
@@ -333,6 +333,11 @@ class LiveSpace(Space):
                 return None
             node = node.children.get(name)
         return node
+
+    def known_directory(self, path: RepoPath) -> Node | None:
+        """The node of a directory at a path, if it is known; None where a file is by now."""
+        node = self.known(path)
+        return node if node is not None and node.is_directory else None
 
     def reconcile(self, path: RepoPath) -> None:
         """Brings the known nodes along a path in line with the view."""

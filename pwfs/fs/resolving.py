@@ -420,7 +420,7 @@ class Resolving(LiveSpace):
             shown = self.known(path)
             self.reconcile(path)
             above, name = split(path)
-            directory = self.known(above)
+            directory = self.known_directory(above)
             if self.announcer is None or shown is None or directory is None:
                 continue
             if shown.parent is None and self.view_get(path) is not None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.fs.conftest import Mounted, is_tracked
+from tests.support import inotify
+from tests.support.inotify import watching
 from tests.support.syscalls import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
@@ -242,3 +244,19 @@ def test_an_exchange_leaves_no_directory_behind(mounted: Mounted) -> None:
     assert sorted(contents(place / "flat")) == ["app.py", "lib/", "lib/util.py"]
     (place / "flat" / "lib" / "util.py").unlink()
     assert sorted(contents(place / "flat")) == ["app.py", "lib/"]
+
+
+def test_a_directory_comes_where_a_co_worker_writes_a_file(mounted: Mounted) -> None:
+    """The file stays theirs while they write it, and watchers can be told all the same."""
+    place = mounted.workspace()
+    theirs = mounted.workspace_on("work")
+    before = contents(place)
+    assert contents(theirs) == before
+    with watching(theirs) as watch, (theirs / "README.md").open("ab", buffering=0) as writing:
+        writing.write(b"theirs\n")
+        exchange(place / "README.md", place / "src")
+        (place / "told").touch()
+        watch.until(inotify.CREATE, "told")
+    shown = contents(place)
+    assert "src/lib/util.py" not in shown
+    assert contents(theirs) == shown
