@@ -74,7 +74,7 @@ class Linking(Resolving):
         """Gives a versioned file a further name, to stay one file across restarts."""
         attrs = self.freeze_times(node)
         if attrs.group is None:
-            attrs.group = secrets.randbits(_GROUP_BITS)
+            attrs.group = new_group()
         node.attach(directory, name)
         self.keep_attrs(node)
         self.rows.try_to_save()
@@ -130,6 +130,11 @@ class Linking(Resolving):
                 self.rows.put(path, parted)
                 if node is not None:
                     node.attrs = parted
+
+
+def new_group() -> int:
+    """A number for names that are one file."""
+    return secrets.randbits(_GROUP_BITS)
 
 
 def _copy(row: Attrs) -> Attrs:

@@ -1,5 +1,5 @@
 # Plain strings and calls: a request is answered in less time than Path objects take.
-# ruff: noqa: PTH104, PTH108, PTH115, PTH123, PTH211
+# ruff: noqa: PTH104, PTH108, PTH211
 """Renaming in a workspace: within the log, within scratch, and from one to the other."""
 
 import errno
@@ -12,17 +12,13 @@ from dataclasses import replace
 import structlog
 from pyfuse3 import RENAME_NOREPLACE, RequestContext
 
-from pwfs.fs.attributes import Attrs, versioned_mode
+from pwfs.fs.adopting import Adopting
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node
-from pwfs.fs.numbering import Numbering
 from pwfs.fs.processes import caller
-from pwfs.model.entries import FileEntry, Mode
-from pwfs.model.errors import PatchworkError
-from pwfs.model.ids import BlobHash
 from pwfs.model.ops import OpType, Provenance
-from pwfs.model.paths import RepoPath, is_under, join
+from pwfs.model.paths import RepoPath, is_under
 from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY
 
@@ -43,7 +39,7 @@ class Place:
         self.path = directory.path_of(name)
 
 
-class Renaming(Numbering):
+class Renaming(Adopting):
     """The part of a workspace that renames."""
 
     async def rename(
@@ -227,7 +223,7 @@ class Renaming(Numbering):
     ) -> None:
         """Takes a file from scratch into the log."""
         self._check_one_name(node)
-        entry, attrs = self._store_scratch(old.path, node.ino)
+        entry, attrs = self.store_scratch(old.path, node.ino)
         self.record([Edit(OpType.MODIFY, new.path, entry, process=process)])
         if target is not None and target.kind is Kind.SCRATCH:
             self.scratch.remove_file(new.path)
@@ -238,7 +234,7 @@ class Renaming(Numbering):
             # It is logged under its new name already: that cannot be taken back.
             _log.error("a file is left under its old name", path=old.path, error=str(error))
         self._move_name(node, old, new)
-        self._now_versioned(node, entry, attrs)
+        self.now_versioned(node, entry, attrs)
         self.rows.put(new.path, attrs)
         self.settle_names([new.path])
 
@@ -249,45 +245,6 @@ class Renaming(Numbering):
             names = self.scratch_status(node).st_nlink
         if names > 1:
             raise refusal(errno.EXDEV)
-
-    def _store_scratch(self, path: RepoPath, ino: int | None) -> tuple[FileEntry, Attrs]:
-        """Stores the content of a file in scratch; what the log and the workspace keep of it."""
-        place = self.scratch.place(path)
-        status = os.lstat(place)
-        if stat.S_ISLNK(status.st_mode):
-            target = os.fsencode(os.readlink(place))
-            entry = FileEntry(self.blobs.put(target), Mode.SYMLINK, len(target))
-        else:
-            digest, size = self._store_file(place)
-            entry = FileEntry(digest, versioned_mode(status.st_mode), size)
-        attrs = Attrs(
-            mode=None if entry.mode is Mode.SYMLINK else stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
-            content=entry.content_hash,
-            ino=ino,
-            mtime_ns=status.st_mtime_ns,
-            ctime_ns=status.st_ctime_ns,
-            atime_ns=status.st_atime_ns,
-            xattrs=self.scratch.xattrs(path),
-        )
-        return entry, attrs
-
-    def _store_file(self, place: str) -> tuple[BlobHash, int]:
-        with open(place, "rb", buffering=0) as file:
-            return self.blobs.put_stream(
-                iter(lambda: file.read(_CHUNK_BYTES), b""),
-                size_bytes_max=self.repo.config.max_blob_bytes,
-            )
-
-    def _now_versioned(self, node: Node, entry: FileEntry, attrs: Attrs) -> None:
-        node.kind = Kind.LINK if entry.mode is Mode.SYMLINK else Kind.FILE
-        node.entry, node.attrs, node.identity = entry, attrs, None
-        if node.content is not None:
-            node.content.close()
-            node.content = None
-            if node.handles:
-                self.open_content(node)
 
     def _demote(
         self, node: Node, old: Place, new: Place, target: Node | None, ctx: RequestContext
@@ -414,49 +371,3 @@ class Renaming(Numbering):
             # the files along that are still to be renamed.
             edits[-1] = replace(edits[-1], directory_rename=(old, new))
         return edits
-
-    def adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
-        """Takes into the log what at a path, and below, came out of an ignored directory."""
-        try:
-            self._adopt_unignored(path, process)
-        except (PatchworkError, OSError) as error:
-            # The directory has moved, and its files with it; they are only not logged.
-            _log.warning("files are not taken into the log", path=path, error=str(error))
-
-    def _adopt_unignored(self, path: RepoPath, process: Provenance | None) -> None:
-        edits: list[Edit] = []
-        found: list[tuple[RepoPath, FileEntry, Attrs]] = []
-        for file, status in self._scratch_files(path):
-            is_loggable = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
-            is_small = status.st_size <= self.repo.config.max_blob_bytes
-            if not is_loggable or not is_small or self.is_scratch_name(file):
-                continue
-            known = self.known(file)
-            entry, attrs = self._store_scratch(file, known.ino if known is not None else None)
-            edits.append(Edit(OpType.MODIFY, file, entry, process=process))
-            found.append((file, entry, attrs))
-        if not edits:
-            return
-        self.record(edits)
-        for file, entry, attrs in found:
-            known = self.known(file)
-            os.unlink(self.scratch.place(file))
-            self.rows.put(file, attrs)
-            if known is not None:
-                self._now_versioned(known, entry, attrs)
-
-    def _scratch_files(self, path: RepoPath) -> list[tuple[RepoPath, os.stat_result]]:
-        files: list[tuple[RepoPath, os.stat_result]] = []
-        status = self.scratch.stat(path)
-        if status is not None and not stat.S_ISDIR(status.st_mode):
-            return [(path, status)]
-        pending = [path]
-        while pending:
-            directory = pending.pop()
-            for name, status in self.scratch.names(directory).items():
-                below = join(directory, name)
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(below)
-                else:
-                    files.append((below, status))
-        return files

@@ -188,6 +188,31 @@ def test_links_do_not_lead_out_of_the_log(mounted: Mounted) -> None:
     assert (ws / "build/a").stat().st_nlink == 1
 
 
+def test_links_come_out_of_an_ignored_directory(mounted: Mounted) -> None:
+    """With all their names they stay links; from names that are left behind they are parted."""
+    ws = mounted.workspace()
+    (ws / "build/d").mkdir(parents=True)
+    (ws / "build/d/a").write_text("pair")
+    os.link(ws / "build/d/a", ws / "build/d/b")
+    (ws / "build/d/c").write_text("half")
+    os.link(ws / "build/d/c", ws / "build/left")
+    assert (ws / "build/left").stat().st_nlink == 2
+    with (ws / "build/left").open("ab", buffering=0) as opened:
+        (ws / "build/d").rename(ws / "d")
+        opened.write(b" way")
+    for _ in range(2):
+        assert len(set(numbers(ws / "d/b", ws / "d/a"))) == 1
+        assert numbers(ws / "d/a")[0][1] == 2
+        assert numbers(ws / "d/c")[0][1] == numbers(ws / "build/left")[0][1] == 1
+        mounted.restart()
+    (ws / "d/b").write_text("two")
+    assert (ws / "d/a").read_text() == "two"
+    assert (ws / "d/c").read_text() == "half"
+    assert (ws / "build/left").read_text() == "half way"
+    assert mounted.read("ws-work", "d/a") == mounted.read("ws-work", "d/b") == b"two"
+    assert set(mounted.files()) & {"build/left", "d/c"} == {"d/c"}
+
+
 def test_linked_names_of_a_directory_move_with_it(mounted: Mounted, place: Path) -> None:
     """Renaming a directory leaves the links of what is in it alone, also across a restart."""
     (place / "d").mkdir()
