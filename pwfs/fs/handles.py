@@ -49,6 +49,9 @@ class Handles:
     def __iter__(self) -> Iterator[Handle]:
         return iter(self._files.values())
 
+    def __len__(self) -> int:
+        return len(self._files) + len(self._directories)
+
     def _number(self) -> int:
         number = self._next
         self._next += 1

@@ -84,6 +84,7 @@ class Journal:
         self._durable: set[str] = set()
         self._size_bytes = 0
         self._is_torn = False
+        self._is_abandoned = False
 
     def began(self, file: OpenFile) -> None:
         """Notes a working file before anything is written to it.
@@ -161,7 +162,14 @@ class Journal:
             finally:
                 os.close(fd)
 
+    def abandon(self) -> None:
+        """Notes nothing any more: the workspace is gone, and its place may be another's."""
+        self.close()
+        self._is_abandoned = True
+
     def _append(self, row: bytes) -> None:
+        if self._is_abandoned:
+            return
         if self._is_torn:
             self._compact()
             return

@@ -97,8 +97,9 @@ class Mount:
             self._table,
             list_names=self._moments,
             open_space=self._open_moment,
-            # Every operation brings another number.
+            # Every operation brings another number, and who walks through them leaves them behind.
             remembers_absence=False,
+            keeps_unused=False,
         )
         self._views = Collection(
             "views",
@@ -390,6 +391,16 @@ class Mount:
     def is_native(self) -> bool:
         """Whether requests that pyfuse3 does not know are answered (see `pwfs.fs.native`)."""
         return session.is_native()
+
+    @property
+    def inode_count(self) -> int:
+        """How many inodes the kernel, or an open file, may still ask for."""
+        return len(self._table)
+
+    @property
+    def open_count(self) -> int:
+        """How many files and directories programs have open."""
+        return len(self._operations.handles)
 
     async def _serve_native(self) -> None:
         assert library is not None

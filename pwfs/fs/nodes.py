@@ -265,7 +265,7 @@ class NodeTable:
             or node.children
             or node.content is not None
             or node.fresh
-            or node.space.root is node
+            or (node.space.root is node and node.space.keeps_root)
         )
 
 

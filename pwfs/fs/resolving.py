@@ -152,6 +152,9 @@ class Resolving(LiveSpace):
             hints.setdefault(name, None)
         return hints
 
+    def close(self) -> None:
+        self.journal.abandon()
+
     def exists(self, directory: Node) -> bool:
         path = directory.path
         return self.view_get(path) is DIRECTORY or self.scratch.is_directory(path)

@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
@@ -27,10 +28,13 @@ class Space:
     """A tree of nodes with one way of answering; this one refuses everything that writes.
 
     ``remembers_absence`` says whether the kernel is told of every name that comes, so that it may
-    keep in mind which do not exist.
+    keep in mind which do not exist. ``keeps_root`` says whether the space stays though nobody uses
+    it; else ``on_unused`` is called once nobody does.
     """
 
     remembers_absence = True
+    keeps_root = True
+    on_unused: Callable[[], object] | None = None
 
     def __init__(self, id_: str, table: NodeTable) -> None:
         self.id = id_
@@ -47,6 +51,11 @@ class Space:
 
     def on_dropped(self, node: Node) -> None:
         """Is told of each node that left the table."""
+        if node is self.root and self.on_unused is not None:
+            self.on_unused()
+
+    def close(self) -> None:
+        """Lets go of what is no node's, when the space is gone."""
 
     # Looking
 
@@ -199,7 +208,8 @@ class Collection(Space):
     """A fixed directory whose entries are other spaces: the top, ``at``, ``views``, ``ws``.
 
     ``open_space`` gives the space of a name, or None; it is asked again after `gone`. Of names
-    that may come without `changed` being called, ``remembers_absence`` is False.
+    that may come without `changed` being called, ``remembers_absence`` is False. Unless
+    ``keeps_unused``, a space is let go when nobody uses it, to be opened anew.
     """
 
     def __init__(
@@ -210,9 +220,11 @@ class Collection(Space):
         list_names: Callable[[], Iterable[str]],
         open_space: Callable[[str], Space | None],
         remembers_absence: bool = True,
+        keeps_unused: bool = True,
     ) -> None:
         super().__init__(id_, table)
         self.remembers_absence = remembers_absence
+        self._keeps_unused = keeps_unused
         self._list_names = list_names
         self._open_space = open_space
         self._changed_ns = self.started_ns
@@ -225,6 +237,9 @@ class Collection(Space):
             if space is None:
                 return None
             self.spaces[name] = space
+            if not self._keeps_unused:
+                space.keeps_root = False
+                space.on_unused = partial(self.spaces.pop, name, None)
             self.table.add(space.root, inode_number(self.id, name, "root"))
         return space.root
 
@@ -256,5 +271,8 @@ class Collection(Space):
         space = self.spaces.pop(name, None)
         if space is not None:
             space.is_gone = True
+            space.keeps_root = False
+            space.close()
+            self.table.drop_unused(space.root)
         self.changed(name)
         return space

@@ -21,6 +21,8 @@ from pwfs.model.ops import OpType
 from pwfs.repo.edits import Edit
 
 _VALUE_BYTES_MAX = 64 * 1024
+_XATTRS_BYTES_MAX = 2 * _VALUE_BYTES_MAX
+"""All of a file together; every change writes the whole row."""
 
 
 class Attributing(Exchanging):
@@ -155,8 +157,12 @@ class Attributing(Exchanging):
             raise refusal(errno.EOPNOTSUPP)
         if len(value) > _VALUE_BYTES_MAX:
             raise refusal(errno.E2BIG)
+        kept = node.attrs.xattrs if node.attrs is not None else None
+        wanted = {**(kept or {}), name: value}
+        if sum(len(key) + len(each) for key, each in wanted.items()) > _XATTRS_BYTES_MAX:
+            raise refusal(errno.ENOSPC)
         with self.changing_attrs(node) as attrs:
-            attrs.xattrs = {**(attrs.xattrs or {}), name: value}
+            attrs.xattrs = wanted
 
     def removexattr(self, node: Node, name: bytes) -> None:
         if node.kind is Kind.SCRATCH:

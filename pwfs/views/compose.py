@@ -442,15 +442,17 @@ class Composition:
         for source, target in layer.edits.directory_moves.items():
             if self._below.tree.get(source) is not DIRECTORY or self._lives_in(layer, source):
                 continue
+            moved_at = _when(layer, source)
+            if moved_at is None:
+                # It held the layer's own files only; theirs is another directory of that name.
+                continue
             for path, leaf in list(self._below.tree.files(source)):
                 goal = RepoPath(target + path[len(source) :])
                 if path in placed or path in layer.edits.edits or goal in placed:
                     continue
                 entry = self._file(path) if leaf is PENDING else leaf
                 assert isinstance(entry, FileEntry)
-                edit = FileEdit(
-                    goal, Seq(0), _when(layer, source), entry, self.base_seq, entry, origin=path
-                )
+                edit = FileEdit(goal, Seq(0), moved_at, entry, self.base_seq, entry, origin=path)
                 placed[path] = (edit, Taken(None))
                 placed[goal] = (edit, Taken(entry))
                 self.moved_from[goal] = path
@@ -486,7 +488,7 @@ def _same(resolution: Resolution, entry: FileEntry) -> bool:
     return isinstance(resolution, Taken) and resolution.entry == entry
 
 
-def _when(layer: Layer, directory: RepoPath) -> datetime:
-    return max(
-        edit.timestamp for edit in layer.edits.edits.values() if is_under(edit.source, directory)
-    )
+def _when(layer: Layer, directory: RepoPath) -> datetime | None:
+    """When a layer last did something to what is below in a directory; None if it never did."""
+    edits = layer.edits.edits.values()
+    return max((e.timestamp for e in edits if is_under(e.source, directory)), default=None)

@@ -389,3 +389,21 @@ def test_rebase_waits_for_the_test(repo: Repository) -> None:
     check_unmoved(repo, workspace, before)
     repo.rebase("edit-2", agent="a")
     check_unmoved(repo, workspace, before)
+
+
+def test_a_directory_of_ones_own_that_was_moved_is_no_others(repo: Repository) -> None:
+    """A change moves a directory that it made; another change has one of the first name.
+
+    What is in the other's stays there, and the two compare without a conflict.
+    """
+    ours, theirs = workspace_on(repo, "Ours"), workspace_on(repo, "Theirs")
+    write(repo, ours, "new/a", "ours\n")
+    rename_directory(repo, ours, "new", "moved")
+    write(repo, theirs, "new/b", "theirs\n")
+    for change in ("ours", "theirs"):
+        repo.detect_conflicts(change)
+    assert repo.conflicts("ours") == []
+    repo.land("theirs", agent="tester")
+    assert {"new/b", "moved/a"} <= shown(repo, ours).keys()
+    repo.land("ours", agent="tester")
+    assert {"new/b", "moved/a"} <= shown(repo).keys()

@@ -51,6 +51,10 @@ class System:
         self.disconnect()
         self.project.patchwork("status")
         self.pids.add(int(self.project.whereabouts["pid"]))
+        self.connect()
+
+    def connect(self) -> None:
+        """Connects to the daemon that is running."""
         self._api = self.project.api()
 
     def disconnect(self) -> None:

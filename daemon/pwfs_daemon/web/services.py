@@ -23,6 +23,14 @@ class MountDoor(Protocol):
     def is_native(self) -> bool:
         """Whether the native library serves what pyfuse3 does not know."""
 
+    @property
+    def inode_count(self) -> int:
+        """How many inodes the kernel, or an open file, may still ask for."""
+
+    @property
+    def open_count(self) -> int:
+        """How many files and directories programs have open."""
+
     async def capture_all(self) -> None:
         """Puts what open files hold into the log."""
 

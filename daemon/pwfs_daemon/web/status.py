@@ -25,6 +25,8 @@ async def get_status() -> Response:
         "version": __version__,
         "mount": str(services().mount.mountpoint),
         "native": services().mount.is_native,
+        "inodes": services().mount.inode_count,
+        "open": services().mount.open_count,
         "http": services().http,
     }
     return answer({**found, "daemon": daemon})
