@@ -354,6 +354,8 @@ class Writing(Holding):
         if hold and self.may_hold_new(node):
             self._hold_new(node, content, entry, process)
             return
+        # What is held of this file comes first in the log, and is what the writer then started from.
+        self.settle_node(node)
         edits = [
             Edit(
                 OpType.MODIFY,

@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -139,14 +140,18 @@ def main() -> int:
             command += ["-E", arguments.exclude.resolve()]
         command += arguments.check or ["-g", "generic/quick"]
         log = directory / "check.log"
-        status = run(
-            command,
-            arguments.checkout.resolve(),
-            log,
-            timeout_s=TIMEOUT_S,
-            HOST_OPTIONS=str(config),
-            PATH=f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin",
-        )
+        try:
+            status = run(
+                command,
+                arguments.checkout.resolve(),
+                log,
+                timeout_s=TIMEOUT_S,
+                HOST_OPTIONS=str(config),
+                PATH=f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin",
+            )
+        finally:
+            for where in shown.values():
+                subprocess.run(["umount", "-l", where], check=False, capture_output=True)
         text = log.read_text(errors="replace")
         for told in re.findall(r"^(?:Ran|Not run|Failures|Failed|Passed).*$", text, re.MULTILINE):
             say(told)
