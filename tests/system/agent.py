@@ -8,6 +8,7 @@ then ``["wrote", LINES]`` says how much of it ``write`` has taken.
 
 import errno
 import json
+import mmap
 import os
 import random
 import sys
@@ -30,6 +31,11 @@ def held(tag: int, lines: int) -> bytes:
 
 Action = tuple[str, str, str, int, int]
 """What is done, the file, the file it is renamed to or replaced by, the content's tag and size."""
+
+
+def moved(path: str, old: str, new: str) -> str:
+    """A path once a directory was renamed."""
+    return new + path[len(old) :] if path.startswith(f"{old}/") else path
 
 
 class Agent:
@@ -61,7 +67,8 @@ class Agent:
 
     def choose(self) -> Action:
         """The next action."""
-        kinds = ["create", "rewrite", "append", "patch", "replace", "rename", "over", "delete"]
+        kinds = ["create", "rewrite", "append", "patch", "mapped", "replace", "rename", "over"]
+        kinds += ["delete", "relink", "move", "touch", "unnamed"]
         kind = self.chance.choice(kinds)
         if len(self.files) < 3:
             kind = "create"
@@ -73,7 +80,15 @@ class Agent:
             size = 2_500_000
         path = self.new_name() if kind == "create" else self.chance.choice(self.files)
         other = ""
-        if kind == "rename":
+        if kind == "move":
+            tops = sorted({name.split("/")[0] for name in self.files if "/" in name})
+            if not tops:
+                kind = "touch"
+            else:
+                path, other = self.chance.choice(tops), f"m{tag}"
+        elif kind == "unnamed":
+            path = f"u{tag}"
+        if kind in ("rename", "relink"):
             other = self.new_name()
         elif kind == "replace":
             other = f"{path}~"
@@ -94,22 +109,48 @@ class Agent:
         elif kind == "patch":
             with path.open("r+b") as file:
                 file.write(content(tag, size))
+        elif kind == "mapped":
+            with path.open("r+b") as file:
+                length = min(size, path.stat().st_size)
+                if length:
+                    with mmap.mmap(file.fileno(), 0) as mapping:
+                        mapping[:length] = content(tag, size)[:length]
+        elif kind == "relink":
+            other.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, other)
+            path.unlink()
+        elif kind == "touch":
+            path.chmod(0o755 if tag % 2 else 0o644)
+            os.setxattr(path, "user.tag", str(tag).encode())
+        elif kind == "unnamed":
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                path.unlink()
+                os.write(descriptor, content(tag, size))
+            finally:
+                os.close(descriptor)
         elif kind == "replace":
             other.write_bytes(content(tag, size))
             other.rename(path)
-        elif kind in ("rename", "over"):
+        elif kind in ("rename", "over", "move"):
             other.parent.mkdir(parents=True, exist_ok=True)
             path.rename(other)
         else:
             path.unlink()
+        self._take_note(kind, name, other_name)
+
+    def _take_note(self, kind: str, name: str, other_name: str) -> None:
+        """Knows which files there are now."""
         if other_name in self.files:
             self.files.remove(other_name)
         if kind == "create":
             self.files.append(name)
-        elif kind in ("rename", "over", "delete"):
+        elif kind in ("rename", "over", "relink", "delete"):
             self.files.remove(name)
-        if kind in ("rename", "over"):
+        if kind in ("rename", "over", "relink"):
             self.files.append(other_name)
+        if kind == "move":
+            self.files = [moved(each, name, other_name) for each in self.files]
 
     def work(self) -> None:
         """Acts until the mount is gone."""

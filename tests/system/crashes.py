@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.system.agent import Action, content, held
+from tests.system.agent import Action, content, held, moved
 from tests.system.people import System, Watcher, files_below, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +31,14 @@ def after(files: Files, action: Action) -> Files:
         done[path] += new
     elif kind == "patch":
         done[path] = new + done[path][size:]
-    elif kind in ("rename", "over"):
+    elif kind == "mapped":
+        length = min(size, len(done[path]))
+        done[path] = new[:length] + done[path][length:]
+    elif kind in ("rename", "over", "relink"):
         done[other] = done.pop(path)
-    else:
+    elif kind == "move":
+        done = {moved(name, path, other): data for name, data in files.items()}
+    elif kind == "delete":
         del done[path]
     return done
 
@@ -44,6 +49,8 @@ def may_be(found: Files, before: Files, action: Action) -> bool:
     if found in (before, after(before, action)):
         return True
     new = content(tag, size)
+    if kind == "relink":
+        return found == {**before, other: before[path]}
     rest = {name: data for name, data in before.items() if name != path}
     now = dict(found)
     written = now.pop(other if kind == "replace" else path, None)
@@ -54,11 +61,17 @@ def may_be(found: Files, before: Files, action: Action) -> bool:
         return now == unchanged and new.startswith(written)
     if now != rest:
         return False
-    if kind in ("create", "rewrite"):
+    if kind in ("create", "rewrite", "unnamed"):
         return new.startswith(written)
     old = before[path]
     if kind == "append":
         return written.startswith(old) and (old + new).startswith(written)
+    if kind == "mapped":
+        # Pages are written in any order.
+        return len(written) == len(old) and all(
+            each in (was, to_be)
+            for each, was, to_be in zip(written, old, after(before, action)[path], strict=True)
+        )
     if kind == "patch":
         # A prefix of the patch is there, of any length; what is behind it is as before.
         same = next((i for i, (a, b) in enumerate(zip(written, new, strict=False)) if a != b), size)
@@ -145,7 +158,7 @@ class Worker:
 
     def _compare_saves(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
         files = self.files
-        saved: list[tuple[str, str]] = []
+        saved: dict[str, str] = {}
         under_way: Action | None = None
         for row in rows:
             if row[0] == "will":
@@ -153,10 +166,15 @@ class Worker:
                 continue
             assert under_way is not None
             done = after(files, under_way)
-            if under_way[0] in ("create", "rewrite", "append", "patch", "replace"):
+            # A save that was followed by something else at once may be one operation with it.
+            for path in (under_way[1], under_way[2]):
+                saved.pop(path, None)
+            if under_way[0] == "move":
+                saved = {p: h for p, h in saved.items() if not p.startswith(f"{under_way[1]}/")}
+            if under_way[0] in ("create", "rewrite", "append", "patch", "mapped", "replace"):
                 path = under_way[1]
                 if done[path] != files.get(path):
-                    saved.append((path, sha256(done[path]).hexdigest()))
+                    saved[path] = sha256(done[path]).hexdigest()
             files, under_way = done, None
         if under_way is None:
             assert shown.keys() == files.keys()
@@ -164,9 +182,12 @@ class Worker:
         else:
             differing = [p for p in {*shown, *files} if shown.get(p) != files.get(p)]
             assert may_be(shown, files, under_way), (under_way, differing)
-        logged = iter((op["path"], op["content_hash"]) for op in ops)
-        for save in saved:
-            assert save in logged, f"{save} is not in the log, or not in its order"
+            for path in under_way[1:3]:
+                saved.pop(path, None)
+            saved = {p: h for p, h in saved.items() if not p.startswith(f"{under_way[1]}/")}
+        logged = {(op["path"], op["content_hash"]) for op in ops}
+        for save in saved.items():
+            assert save in logged, f"{save} is not in the log"
 
 
 def crash(system: System, workers: list[Worker], *, times: int, seed: int) -> int:
