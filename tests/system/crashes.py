@@ -152,9 +152,8 @@ class Worker:
         lines = wrote[-1][1]
         found = shown["held"]
         assert found.startswith(held(tag, lines)) and held(tag, lines + 1).startswith(found)
-        newest = ops[-1]
-        assert newest["content_hash"] == sha256(found).hexdigest()
-        assert newest["metadata"]["recovered"], newest
+        # Recovered, unless the agent was so slow that a quiet second had it logged before the kill.
+        assert ops[-1]["content_hash"] == sha256(found).hexdigest()
 
     def _compare_saves(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
         files = self.files

@@ -135,7 +135,7 @@ async def put_dependencies(change_id: str) -> Response:
 async def post_version(change_id: str) -> Response:
     """Freezes a change's draft."""
     body = await read_body(NewVersion)
-    await services().captured()
+    await services().captured(on_disk=True)
     version = repository().create_version(change_id, body.message, agent=body.agent_id)
     await services().settled()
     return answer(version, 201)
@@ -146,7 +146,7 @@ async def post_version(change_id: str) -> Response:
 async def post_rebase(change_id: str) -> Response:
     """Replays a change on the head, as a new version."""
     body = await read_body(Acting)
-    await services().captured()
+    await services().captured(on_disk=True)
     version = repository().rebase(change_id, agent=body.agent_id)
     await services().settled()
     return answer(version, 201)
@@ -157,7 +157,7 @@ async def post_rebase(change_id: str) -> Response:
 async def post_land(change_id: str) -> Response:
     """Lands a change without a test."""
     body = await read_body(Acting)
-    await services().captured()
+    await services().captured(on_disk=True)
     landing = repository().land(change_id, agent=body.agent_id)
     await services().settled()
     return answer(landing, 201)

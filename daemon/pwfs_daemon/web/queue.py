@@ -49,7 +49,7 @@ async def post_submission() -> Response:
     body = await read_body(Submission)
     if (body.change_id is None) == (not body.changes):
         raise InvalidArgument(name="body", reason="give either change_id or changes")
-    await services().captured()
+    await services().captured(on_disk=True)
     changes = (body.change_id,) if body.change_id is not None else body.changes
     item = repository().submit(
         changes, agent=body.agent_id, priority=body.priority, message=body.message

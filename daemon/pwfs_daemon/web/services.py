@@ -58,10 +58,16 @@ class Services:
         self.stopping = trio.Event()
         """Set when the daemon ends: open streams end with it."""
 
-    async def captured(self) -> None:
-        """Waits until the log holds every write that returned, and every view shows it."""
+    async def captured(self, *, on_disk: bool = False) -> None:
+        """Waits until the log holds every write that returned, and every view shows it.
+
+        With ``on_disk`` the contents are synced, too: what freezes them does so itself, but on the
+        event loop, where little should be left to do.
+        """
         await self.mount.capture_all()
         await self.repo.settled()
+        if on_disk:
+            await trio.to_thread.run_sync(self.repo.blobs.sync)
 
     async def settled(self) -> None:
         """Waits until every view shows what was committed."""
