@@ -23,7 +23,10 @@ def nothing(seq: Seq) -> bool:
 def held(id_: str, path: str = "new", content: bytes | None = b"x") -> HeldName:
     """What became of a name."""
     entry = None if content is None else FileEntry(hash_blob(content), Mode.FILE, len(content))
-    return HeldName(id_, RepoPath(path), entry, SEEN, SH, is_tracked=False, other=RepoPath("o"))
+    other = RepoPath("o")
+    return HeldName(
+        id_, RepoPath(path), entry, SEEN, SH, is_tracked=False, other=other, noted_at=Seq(5)
+    )
 
 
 def opened(id_: str, *paths: str) -> OpenFile:
