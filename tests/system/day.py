@@ -118,7 +118,7 @@ def spend(system: System, *, agents: int, parts: int, part_s: float, seed: int) 
                 time.sleep(0.1)
             stop.set()
             for each in working:
-                each.result(120)
+                each.result(400)
         for agent in team:
             agent.end()
             done += agent.done
