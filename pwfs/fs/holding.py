@@ -4,13 +4,14 @@ Most programs do not save by writing into a file. They write a temporary one and
 (sed, rsync, editors), remove the old file and make a new one (git checkout, tar, install), or
 move the old one aside first (vim, patch -b). Each of these is one save of one file. So three things
 are not logged at once, but held: a new file that was closed, a tracked file that was removed, and
-a tracked file that was moved aside, to a name in the same directory that contains its own. What
+a tracked file that was moved aside, to a name made from its own (`pwfs.fs.auxiliary`). What
 comes of it in the end is what is logged: a modification, a creation, a deletion, a rename, or
 nothing.
 
 Nobody can tell the difference, because `settle` logs what is held before anybody looks: when a
-door asks, when a view shows the change elsewhere too (then nothing is held in the first place),
-when an operation touches the same path, at fsync of a directory, and after a moment at the latest.
+door asks, when a view shows the change elsewhere too (then nothing is held in the first place), at
+fsync of a directory, and after a moment at the latest. Also before anything else is logged, so that
+the log keeps the order of the saves; only what is kept beside a file while that is saved stays held.
 What is held is in the journal with its blob in the store, so a killed daemon loses none of it.
 
 `settle` does not await: whoever calls it finds the log and the nodes agreed on what was held.
@@ -18,21 +19,22 @@ What is held is in the journal with its blob in the store, so a killed daemon lo
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pwfs.fs.auxiliary import is_made_from, stems
 from pwfs.fs.journal import HeldName
 from pwfs.fs.linking import Linking
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.model.entries import FileEntry
 from pwfs.model.errors import PatchworkError
 from pwfs.model.ops import Op, OpType, Provenance
-from pwfs.model.paths import RepoPath, is_under, split
+from pwfs.model.paths import RepoPath, is_under, join, split
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 from pwfs.repo.edits import Edit
 from pwfs.repo.live import Seen
-from pwfs.views.editor import Found
+from pwfs.views.editor import DIRECTORY, Found
 
 HELD_MAX = 512
 """So many names are held at most; then half of them are logged, in one transaction."""
@@ -117,7 +119,7 @@ class Holding(Linking):
 
     # Holding
 
-    def make_room(self) -> None:
+    def hold_less(self) -> None:
         """Logs the older half of what is held if it is too much; called before more is looked up.
 
         Of the latest names the second half of a save may be about to come.
@@ -266,7 +268,7 @@ class Holding(Linking):
 
     # Logging what is held
 
-    def settle(self, paths: Iterable[RepoPath] | None = None) -> None:
+    def settle(self, paths: Iterable[RepoPath | None] | None = None) -> None:
         """Logs what is held, all of it or that of some paths, in one transaction.
 
         Raises:
@@ -320,16 +322,25 @@ class Holding(Linking):
         node = self.known(gone.path)
         return node is not None and node.fresh
 
-    def _due(self, paths: Iterable[RepoPath] | None) -> list[Held]:
+    def _due(self, paths: Iterable[RepoPath | None] | None) -> list[Held]:
         if paths is None:
             return list(self.held.values())
-        wanted = {path for path in paths if path in self.held}
+        wanted = {path for path in paths if path is not None and path in self.held}
         for path in list(wanted):
             # The two ends of a move are logged together.
             other = self.held[path].other
             if other in self.held and self.held[other].other == path:
                 wanted.add(other)
-        return [held for path, held in self.held.items() if path in wanted]
+        due: list[Held] = []
+        before: list[Held] = []
+        for path, held in self.held.items():
+            if path in wanted:
+                due += [*before, held]
+                before = []
+            elif not self._stays_held(held):
+                # It came about before what is logged now.
+                before.append(held)
+        return due
 
     def _edit(self, held: Held) -> Edit | None:
         if held.entry is None:
@@ -365,14 +376,22 @@ class Holding(Linking):
             if directory.fresh_names is not None:
                 directory.fresh_names.discard(name)
 
-    def record(self, edits: Sequence[Edit], *, moves_directories: bool = False) -> list[Op]:
-        """Logs edits, after what is held of the same paths.
+    def record(
+        self,
+        edits: Sequence[Edit],
+        *,
+        moves_directories: bool = False,
+        taking: RepoPath | None = None,
+    ) -> list[Op]:
+        """Logs edits, after what is held but for that which stays so, and for ``taking``.
 
         A file that comes in the place of one that is gone is a modification of that.
         """
         replaced = [held for held in self._touched(edits) if held.entry is None]
         if self.held:
-            self.settle(self._disturbed(edits))
+            kept = {taking, *(held.path for held in replaced)}
+            before = {path for path, held in self.held.items() if not self._stays_held(held)}
+            self.settle((before | self._disturbed(edits)) - kept)
         rows = self._record(edits, moves_directories=moves_directories)
         for held in replaced:
             if self.held.get(held.path) is held:
@@ -389,12 +408,38 @@ class Holding(Linking):
         written = [edit.path for edit in edits if edit.entry is not None]
         return [self.held[path] for path in written if path in self.held]
 
-    def _disturbed(self, edits: Sequence[Edit]) -> Collection[RepoPath]:
+    def _disturbed(self, edits: Sequence[Edit]) -> set[RepoPath | None]:
         """The paths of edits at which more is held than that a name is free again."""
-        paths = {
-            edit.path for edit in edits if edit.entry is None or not self.is_departed(edit.path)
-        }
-        return paths | {edit.old_path for edit in edits if edit.old_path is not None}
+        paths: set[RepoPath | None] = {edit.old_path for edit in edits}
+        for edit in edits:
+            if edit.entry is None or not self.is_departed(edit.path):
+                paths.add(edit.path)
+        return paths
+
+    def _stays_held(self, held: Held) -> bool:
+        """Whether other operations may be logged before what is held of a name.
+
+        Of what is kept beside a file while that is saved, and of a file that is being replaced.
+        """
+        if held.other is not None:
+            return True
+        return self._is_being_replaced(held) if held.entry is None else self._is_auxiliary(held)
+
+    def _is_auxiliary(self, held: Held) -> bool:
+        """Whether a name is made from that of a file beside it."""
+        above, name = split(held.path)
+        return any(self._has_file(join(above, stem)) for stem in stems(name))
+
+    def _has_file(self, path: RepoPath) -> bool:
+        return path in self.held or self.live.get(path) not in (None, DIRECTORY)
+
+    def leaves_nothing(self, held: Held) -> bool:
+        """Whether a new file that is removed again need not be in the log at all.
+
+        One without a byte, one whose content the log has, and one kept beside another file.
+        """
+        assert held.entry is not None
+        return not held.entry.size or held.other is not None or self._is_auxiliary(held)
 
     def can_set_aside(self, node: Node, old: RepoPath, new: RepoPath) -> bool:
         """Whether a move may be the first half of a save: to a name made from the file's own."""
@@ -403,7 +448,7 @@ class Holding(Linking):
         return (
             node.kind is Kind.FILE
             and above == new_above
-            and name in new_name
+            and is_made_from(new_name, name)
             and not node.extra
             and not node.fresh
             and self.view_get(old) == node.entry

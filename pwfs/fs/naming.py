@@ -57,7 +57,7 @@ class Naming(Allocating):
     def _create_fresh(
         self, directory: Node, name: str, path: RepoPath, mode: int, ctx: RequestContext
     ) -> Node:
-        self.make_room()
+        self.hold_less()
         seen = self.start_seen(path)
         attrs = self.new_attrs(directory, mode, ctx)
         ino = inode_number(self.id, path, str(attrs.mtime_ns))
@@ -216,7 +216,7 @@ class Naming(Allocating):
         if node.kind is Kind.DIRECTORY:
             raise refusal(errno.EISDIR)
         self.check_writable()
-        self.make_room()
+        self.hold_less()
         path = directory.path_of(name)
         if node.kind is not Kind.SCRATCH:
             # What the view hides goes first: after the log has spoken nothing may fail.
@@ -232,10 +232,12 @@ class Naming(Allocating):
     def remove_from_log(self, node: Node, path: RepoPath, ctx: RequestContext) -> None:
         """Logs, or holds, that a versioned file is gone from a path, if there is one."""
         held = self.held.get(path)
-        if held is not None:
-            if held.entry is not None:
+        if held is not None and held.entry is not None:
+            if self.leaves_nothing(held):
                 self.withdraw(held)
-        elif self.view_get(path) not in (None, DIRECTORY):
+                return
+            self.settle([path])
+        if self.view_get(path) not in (None, DIRECTORY):
             process = caller(ctx)
             if self.may_hold(path):
                 self.depart(path, process)

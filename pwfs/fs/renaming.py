@@ -13,6 +13,7 @@ import structlog
 from pyfuse3 import RENAME_NOREPLACE, RequestContext
 
 from pwfs.fs.adopting import Adopting
+from pwfs.fs.auxiliary import is_made_from
 from pwfs.fs.disk import copy_file
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node
@@ -53,7 +54,7 @@ class Renaming(Adopting):
     ) -> None:
         self.check_exists(old_directory)
         self.new_path(new_directory, new_name)
-        self.make_room()
+        self.hold_less()
         old, new = Place(old_directory, old_name), Place(new_directory, new_name)
         node = self.child(old.directory, old.name)
         target = self.child(new.directory, new.name)
@@ -177,10 +178,15 @@ class Renaming(Adopting):
             # It was moved aside a moment ago, and now it goes on.
             self.settle([old.path])
             return False
+        is_save = is_over or self.is_departed(new.path) or held.other is not None
+        if not is_save and not _is_temporary(old, new):
+            # A new file that was given another name.
+            self.settle([old.path])
+            return False
         if is_over or not self.may_hold(new.path):
             assert node.entry is not None
             edit = Edit(OpType.MODIFY, new.path, node.entry, process=held.process or process)
-            self.withdraw(held, self.record([edit]))
+            self.withdraw(held, self.record([edit], taking=old.path))
             self.now_logged(node)
         else:
             self.move_held(held, new.path)
@@ -371,3 +377,8 @@ class Renaming(Adopting):
             # the files along that are still to be renamed.
             edits[-1] = replace(edits[-1], directory_rename=(old, new))
         return edits
+
+
+def _is_temporary(old: Place, new: Place) -> bool:
+    """Whether a name was a file's until it was whole."""
+    return new.directory is old.directory and is_made_from(old.name, new.name)

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 
-def run(*command: str, cwd: Path, timeout_s: float = 50, **variables: str) -> str:
+def run(*command: str, cwd: Path, **variables: str) -> str:
     """Runs a program and returns what it says; it must succeed."""
     environment = {
         **os.environ,
@@ -24,7 +24,7 @@ def run(*command: str, cwd: Path, timeout_s: float = 50, **variables: str) -> st
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=50,
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout

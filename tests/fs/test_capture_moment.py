@@ -63,19 +63,50 @@ def test_whoever_looks_finds_it(mounted: Mounted) -> None:
 def test_what_comes_and_goes_within_it_is_nothing(mounted: Mounted) -> None:
     """Lock files, probes and swap files; but what somebody saw is in the log."""
     ws = mounted.workspace()
-    for name in ("lock", "4913", ".README.md.swp"):
-        (ws / name).write_text("gone in a moment")
-        (ws / name).rename(ws / f"{name}-2")
-        (ws / f"{name}-2").unlink()
+    for name in (".README.md.swp", "README.md~", "src/#app.py#"):
+        (ws / name).write_text("kept beside a file")
+        (ws / name).unlink()
+    for name in ("lock", "4913"):
+        (ws / name).touch()
+        (ws / name).unlink()
     (ws / "d").mkdir()
-    (ws / "d/f").write_text("x")
+    (ws / "d/f").touch()
     (ws / "d/f").unlink()
     (ws / "d").rmdir()
     assert mounted.ops() == []
-    (ws / "seen").write_text("seen")
-    assert "seen" in mounted.files()
-    (ws / "seen").unlink()
-    assert mounted.ops() == [("create", "seen"), ("delete", "seen")]
+    (ws / "README.md~").write_text("seen")
+    assert "README.md~" in mounted.files()
+    (ws / "README.md~").unlink()
+    assert mounted.ops() == [("create", "README.md~"), ("delete", "README.md~")]
+
+
+def test_a_file_of_its_own_is_never_nothing(mounted: Mounted) -> None:
+    """With a name and content of its own it is in the log, though it was removed at once."""
+    ws = mounted.workspace()
+    (ws / "short").write_text("lived for a moment")
+    (ws / "short").unlink()
+    (ws / "other").write_text("x")
+    (ws / "other").rename(ws / "another")
+    assert mounted.ops() == [
+        ("create", "short"),
+        ("delete", "short"),
+        ("create", "other"),
+        ("rename", "another"),
+    ]
+
+
+def test_the_log_keeps_the_order(mounted: Mounted) -> None:
+    """What is held is logged before what was saved after it."""
+    ws = mounted.workspace()
+    (ws / "one").write_text("1")
+    (ws / "run.sh").unlink()
+    (ws / "two").write_text("2")
+    (ws / "README.md").write_text("three\n")
+    (ws / "four").write_text("4")
+    (ws / "five").symlink_to("four")
+    order = ["one", "run.sh", "two", "README.md", "four", "five"]
+    assert [path for _, path in stored(mounted)] == order
+    assert [path for _, path in mounted.ops()] == order
 
 
 def test_each_of_two_saves_is_logged(mounted: Mounted) -> None:
@@ -184,7 +215,8 @@ def test_ignore_rules_follow_at_once(mounted: Mounted) -> None:
     (ws / ".gitignore.tmp").rename(ws / ".gitignore")
     (ws / "c.tmp").write_text("ignored")
     (ws / "d.log").write_text("logged")
-    assert {path for _, path in mounted.ops()} == {"src/b.o", ".gitignore", "d.log"}
+    logged = {"src/.gitignore", "src/b.o", ".gitignore", "d.log"}
+    assert {path for _, path in mounted.ops()} == logged
 
 
 def test_a_tracked_file_stays_tracked(mounted: Mounted) -> None:
@@ -211,10 +243,10 @@ def test_a_killed_daemon_loses_nothing_of_it(mounted: Mounted) -> None:
     (ws / "new").write_text("new")
     (ws / "tool").write_text("#!/bin/sh\n")
     (ws / "tool").chmod(0o755)
-    (ws / "a").write_text("moved\n")
-    (ws / "a").rename(ws / "b")
-    (ws / "gone").write_text("gone")
-    (ws / "gone").unlink()
+    (ws / "b.tmp").write_text("moved\n")
+    (ws / "b.tmp").rename(ws / "b")
+    (ws / "README.md~").write_text("gone")
+    (ws / "README.md~").unlink()
     (ws / "src/app.py").unlink()
     (ws / "src/app.py").write_text("again\n")
     (ws / "run.sh").unlink()
@@ -234,7 +266,7 @@ def test_a_killed_daemon_loses_nothing_of_it(mounted: Mounted) -> None:
     assert {row["new"]["process"]["pid"] for row in rows} == {os.getpid()}
     assert (ws / "src/app.py").read_text() == "again\n"
     assert (ws / "tool").stat().st_mode & 0o111
-    assert not (ws / "gone").exists()
+    assert not (ws / "README.md~").exists()
     killed(mounted)
     assert mounted.call("ops", change_id="work") == rows
 

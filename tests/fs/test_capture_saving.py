@@ -81,13 +81,6 @@ def temporary_renamed_open(target: Path) -> None:
         name.rename(target)
 
 
-def temporary_by_way_of_another(target: Path) -> None:
-    """A temporary that is renamed twice."""
-    write(target.with_name("a"), NEW)
-    target.with_name("a").rename(target.with_name("b"))
-    target.with_name("b").rename(target)
-
-
 def backup_by_rename(target: Path) -> None:
     """The old file moved aside, the new one written, the old one removed (vim)."""
     backup = target.with_name(f"{target.name}~")
@@ -157,7 +150,6 @@ ONE_OP = [
     temporary_synced_with_directory,
     temporary_with_mode,
     temporary_renamed_open,
-    temporary_by_way_of_another,
     backup_by_rename,
     backup_by_rename_with_probe,
     backup_by_copy,
@@ -192,3 +184,32 @@ def test_a_save_is_one_modification(mounted: Mounted) -> None:
         save(ws / NAME)
         assert len(mounted.ops()) == len(before) + 1, save
     assert wrong == {}
+
+
+def test_the_same_while_others_look(mounted: Mounted) -> None:
+    """With a second view of the change nothing is held: more operations, and a chain all the same."""
+    ws = mounted.workspace()
+    other = mounted.workspace_on("work")
+    assert (other / NAME).read_bytes() == OLD
+    temporary(ws / NAME)
+    assert (other / NAME).read_bytes() == NEW
+    assert mounted.ops() == [("create", "tmpXXXX"), ("modify", NAME)]
+    created, saved = mounted.call("ops", change_id="work")
+    assert saved["new"]["old_path"] == "tmpXXXX"
+    assert saved["parent_seq"] not in (0, created["id"])
+    backup_by_rename(ws / NAME)
+    assert (other / NAME).read_bytes() == NEW
+    assert {path.name for path in other.iterdir()} == {path.name for path in mounted.main.iterdir()}
+
+
+def test_a_new_file_by_way_of_a_temporary_one(mounted: Mounted) -> None:
+    """Made from the file's name, the temporary is no other file; any other name is one."""
+    ws = mounted.workspace()
+    for made in (".new.txt.a8Xk2c", "new.txt.tmp", "new.txt~"):
+        write(ws / made, NEW)
+        (ws / made).rename(ws / "new.txt")
+        assert mounted.ops()[-1][1] == "new.txt"
+    assert mounted.ops() == [("create", "new.txt")]
+    write(ws / "draft", NEW)
+    (ws / "draft").rename(ws / "letter")
+    assert mounted.ops()[1:] == [("create", "draft"), ("rename", "letter")]
