@@ -33,7 +33,6 @@ MARKERS = (
     (re.compile(r"\S+/patchwork/(?:run/)?shop-[0-9a-f]{8}"), "<mount>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "<address>"),
     (re.compile(r"\bpid \d+"), "<pid>"),
-    (re.compile(r"\bsed\w{6}\b"), "<temporary file>"),
     # A request that was under way when the daemon was killed is answered by the second.
     (re.compile("Transport endpoint is not connected|Software caused connection abort"), "<dead>"),
 )
