@@ -390,8 +390,7 @@ class Holding(Linking):
         replaced = [held for held in self._touched(edits) if held.entry is None]
         if self.held:
             kept = {taking, *(held.path for held in replaced)}
-            before = {path for path, held in self.held.items() if not self._stays_held(held)}
-            self.settle((before | self._disturbed(edits)) - kept)
+            self.settle((self._disturbed(edits) | self._before(edits)) - kept)
         rows = self._record(edits, moves_directories=moves_directories)
         for held in replaced:
             if self.held.get(held.path) is held:
@@ -416,6 +415,12 @@ class Holding(Linking):
                 paths.add(edit.path)
         return paths
 
+    def _before(self, edits: Sequence[Edit]) -> set[RepoPath | None]:
+        """The paths of which what is held comes before these edits."""
+        if all(self._is_auxiliary(edit.path) for edit in edits):
+            return set()
+        return {path for path, held in self.held.items() if not self._stays_held(held)}
+
     def _stays_held(self, held: Held) -> bool:
         """Whether other operations may be logged before what is held of a name.
 
@@ -423,11 +428,13 @@ class Holding(Linking):
         """
         if held.other is not None:
             return True
-        return self._is_being_replaced(held) if held.entry is None else self._is_auxiliary(held)
+        if held.entry is None:
+            return self._is_being_replaced(held)
+        return self._is_auxiliary(held.path)
 
-    def _is_auxiliary(self, held: Held) -> bool:
+    def _is_auxiliary(self, path: RepoPath) -> bool:
         """Whether a name is made from that of a file beside it."""
-        above, name = split(held.path)
+        above, name = split(path)
         return any(self._has_file(join(above, stem)) for stem in stems(name))
 
     def _has_file(self, path: RepoPath) -> bool:
@@ -439,7 +446,7 @@ class Holding(Linking):
         One without a byte, one whose content the log has, and one kept beside another file.
         """
         assert held.entry is not None
-        return not held.entry.size or held.other is not None or self._is_auxiliary(held)
+        return not held.entry.size or held.other is not None or self._is_auxiliary(held.path)
 
     def can_set_aside(self, node: Node, old: RepoPath, new: RepoPath) -> bool:
         """Whether a move may be the first half of a save: to a name made from the file's own."""

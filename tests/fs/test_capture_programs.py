@@ -205,7 +205,8 @@ def test_a_tree_comes_by_one_operation_a_file(mounted: Mounted, tmp_path: Path) 
     assert sorted(mounted.ops()[count:]) == [("delete", "pkg/f19"), *expected]
     count = len(mounted.ops())
     run("tar", "cf", f"{tmp_path}/all.tar", "pkg", cwd=source)
-    run("zip", "-qry", f"{tmp_path}/all.zip", "pkg", cwd=source)
+    # Without the link: unzip makes a file of one first.
+    run("zip", "-qr", f"{tmp_path}/all.zip", "pkg", "-x", "pkg/link", cwd=source)
     for command in (
         ("rsync", "-a", "--checksum", "--ignore-times", f"{source}/pkg", "."),
         ("tar", "xf", f"{tmp_path}/all.tar"),
