@@ -288,9 +288,9 @@ class Holding(Linking):
             self.table.drop_unused(held.node)
 
     def settle_node(self, node: Node) -> None:
-        """Logs what is held of a node's names."""
+        """Logs that a node came to its names, if that is held."""
         if self.held and node.fresh:
-            self.settle(node.targets())
+            self.settle([path for path in node.targets() if not self.is_departed(path)])
 
     def settle_below(self, place: RepoPath) -> None:
         """Logs what is held of a name and of everything below it."""

@@ -130,6 +130,9 @@ class Writing(Holding):
         If that fails, the node's content is what it was.
         """
         while True:
+            if node.content is None or not node.content.is_writable:
+                # A file that was closed and is written again was saved twice.
+                self.settle_node(node)
             if node.content is None and keep_bytes == 0:
                 # Nothing of the blob is needed, so that a damaged file can be saved anew.
                 return self._start_private(node, Content(-1), writer, *self._new_working_file())
@@ -140,8 +143,6 @@ class Writing(Holding):
                 continue
             if content.is_writable:
                 return content
-            # A file that was closed and is written again was saved twice.
-            self.settle_node(node)
             size = content.size if keep_bytes is None else min(content.size, keep_bytes)
             working, fd = self._new_working_file()
             try:
@@ -354,8 +355,6 @@ class Writing(Holding):
         if hold and self.may_hold_new(node):
             self._hold_new(node, content, entry, process)
             return
-        # What is held of this file comes first in the log, and is what the writer then started from.
-        self.settle_node(node)
         edits = [
             Edit(
                 OpType.MODIFY,
