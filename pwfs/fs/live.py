@@ -24,6 +24,8 @@ from pwfs.store.protocols import BlobStore
 from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
 
 DIRECTORY_MODE = 0o755
+SPARSE_BYTES_MIN = 1 << 20
+"""A shorter file is shown as if it had no holes, which saves a look at its content."""
 VERIFIED_INLINE_BYTES_MAX = 1 << 20
 """Up to here reading a content to verify it is quicker than going to a thread and back."""
 _UNREADABLE_BYTES = 1
@@ -151,10 +153,20 @@ class LiveSpace(Space):
             uid=self.uid,
             gid=self.gid,
             size=entry.size,
+            blocks=self.blocks_of(entry),
             atime_ns=mtime_ns,
             mtime_ns=mtime_ns,
             ctime_ns=mtime_ns,
         )
+
+    def blocks_of(self, entry: FileEntry) -> int | None:
+        """How many blocks a file's content takes on disk, None for as many as its length says."""
+        if entry.size < SPARSE_BYTES_MIN:
+            return None
+        try:
+            return self.blobs.path(entry.content_hash).stat().st_blocks
+        except FileNotFoundError:
+            return None
 
     def directory_attributes(self, node: Node) -> EntryAttributes:
         """What ``stat`` shows of a directory."""

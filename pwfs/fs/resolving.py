@@ -207,6 +207,8 @@ class Resolving(LiveSpace):
         if content is not None and is_private:
             status = os.fstat(content.fd)
             size, blocks = status.st_size, status.st_blocks
+        else:
+            blocks = self.blocks_of(entry)
         mtime_ns = atime_ns = ctime_ns = None
         if attrs is not None and (attrs.content == entry.content_hash or is_private or node.fresh):
             mtime_ns, atime_ns, ctime_ns = attrs.mtime_ns, attrs.atime_ns, attrs.ctime_ns

@@ -31,13 +31,14 @@ class Place:
         self._workspaces: dict[str, Path] = {}
 
     def workspace(self, title: str, directory: Path | None = None) -> Path:
-        """Makes a workspace for a suite, with an ignored directory; returns where it is."""
+        """Makes a workspace for a suite, with the ignored directory; returns where it is."""
         change = self.project.json("change", "create", title)
         shown_as = () if directory is None else (directory,)
         made = self.project.json("workspace", "create", change["id"], *shown_as)
         found = directory or self.project.mount / "ws" / made["id"]
         self._workspaces[made["id"]] = found
-        (found / SCRATCH).mkdir()
+        if (found / ".gitignore").exists():
+            (found / SCRATCH).mkdir()
         return found
 
     def problems(self) -> Iterator[str]:
@@ -60,11 +61,15 @@ class Place:
 
 
 @contextmanager
-def place_in(directory: Path) -> Iterator[Place]:
-    """Makes a repository in a new directory; ends its daemon afterwards and reads its log."""
+def place_in(directory: Path, *, is_empty: bool = False) -> Iterator[Place]:
+    """Makes a repository in a new directory; ends its daemon afterwards and reads its log.
+
+    In an empty one nothing is ignored: some tests list everything there is.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     with temporary_project(directory) as project:
-        (directory / ".gitignore").write_text(f"{SCRATCH}/\n")
+        if not is_empty:
+            (directory / ".gitignore").write_text(f"{SCRATCH}/\n")
         project.patchwork("init")
         project.patchwork("status")
         yield Place(project)

@@ -122,7 +122,7 @@ def main() -> int:
         parser.error("xfstests must be run as root: it mounts and changes users")
     directory = arguments.directory.resolve()
     shown = {device: directory / device for device in DEVICES}
-    with place_in(directory / "repository") as place:
+    with place_in(directory / "repository", is_empty=True) as place:
         for device, where in shown.items():
             place.workspace(device)
             where.mkdir()
