@@ -64,14 +64,15 @@ class Naming(Allocating):
         node = self.enter(directory, name, Kind.FILE, ino)
         try:
             node.attrs = attrs
+            attrs.ino = node.ino
+            self.keep_attrs(node)
+            self.save_what_guards(attrs)
             self.start_fresh(node, seen, caller(ctx))
         except BaseException:
+            self.rows.remove(path)
             node.detach(directory, name)
             self.table.drop_unused(node)
             raise
-        attrs.ino = node.ino
-        self.keep_attrs(node)
-        self.save_what_guards(attrs)
         if directory.fresh_names is None:
             directory.fresh_names = set()
         directory.fresh_names.add(name)

@@ -70,7 +70,7 @@ class Renaming(Adopting):
             if target is not None and target.kind is Kind.DIRECTORY:
                 raise refusal(errno.EISDIR)
             await self._rename_file(old, new, ctx)
-            self.save_what_guards(node.attrs)
+            self.save_what_guards(node.attrs, is_done=True)
         self.keep_directory(old.directory)
         self.touch(old.directory)
         if new.directory is not old.directory:

@@ -317,18 +317,21 @@ class Resolving(LiveSpace):
             if directory.is_attached:
                 self.rows.put(directory.path_of(name), node.attrs)
 
-    def save_what_guards(self, attrs: Attrs | None) -> None:
+    def save_what_guards(self, attrs: Attrs | None, *, is_done: bool = False) -> None:
         """Writes the rows at once if one of them says who may do what, or has attributes.
 
         Called where a name comes or moves: what a program kept from others must not be open to
-        all after a crash.
+        all after a crash. With ``is_done`` that cannot be refused any more.
         """
         if attrs is None:
             return
         is_plain = attrs.mode in (None, 0o644, 0o755)
         is_own = attrs.uid in (None, self.uid) and attrs.gid in (None, self.gid)
         if not (is_plain and is_own) or attrs.xattrs:
-            self.rows.save()
+            if is_done:
+                self.rows.try_to_save()
+            else:
+                self.rows.save()
 
     def freeze_times(self, node: Node) -> Attrs:
         """Keeps a file's present inode number and times, whatever the log will say of it."""

@@ -6,6 +6,7 @@ A working file is private until it is captured: hashed, taken into the blob stor
 then on it is a blob and never changes; the next write starts from a copy.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -118,7 +119,13 @@ class Writing(Holding):
     async def truncate(self, node: Node, size: int, writer: Provenance | None) -> None:
         """Sets a file's length; what is cut off need not be copied first."""
         content = await self.make_private(node, writer, keep_bytes=size)
-        os.ftruncate(content.fd, size)
+        try:
+            os.ftruncate(content.fd, size)
+        except OSError:
+            if not (content.is_dirty or content.is_scratch):
+                # Only what is kept was copied.
+                self.discard_content(node)
+            raise
         if not content.is_scratch:
             self._wrote(node, content, writer)
 
@@ -310,7 +317,7 @@ class Writing(Holding):
         if working is not None:
             content.working = None
             content.is_sealed = False
-            working.unlink(missing_ok=True)
+            _remove_working(working)
             self.journal.ended(working.name)
 
     async def capture(self, node: Node, *, hold: bool = False) -> None:
@@ -378,7 +385,7 @@ class Writing(Holding):
         content.seen = Seen(content.seen.base, content.seen.base_seq, entry)
         self._captured(node, content, entry)
         content.working, content.is_sealed = None, False
-        working.unlink(missing_ok=True)
+        _remove_working(working)
 
     def _captured(self, node: Node, content: Content, entry: FileEntry) -> None:
         node.entry = entry
@@ -453,6 +460,15 @@ class Writing(Holding):
         attrs.group = None
         for path in paths:
             self.rows.put(path, attrs)
+
+
+def _remove_working(working: Path) -> None:
+    """Removes a working file that is logged, held, or meant to be lost.
+
+    Nothing may fail because of it: if it stays, the next start removes it.
+    """
+    with contextlib.suppress(OSError):
+        working.unlink(missing_ok=True)
 
 
 def hash_file(fd: int, size: int) -> BlobHash:
