@@ -151,7 +151,11 @@ class Crowd:
             self.api,
         ]
         deed = self.dice.choice(deeds)
-        return f"{deed.__name__}: {deed()}"
+        try:
+            return f"{deed.__name__}: {deed()}"
+        except OSError as error:
+            # Where a conflict ends, the other side may show under a name that was just removed.
+            return f"{deed.__name__}: {error}"
 
     def _files(self, top: Path | None = None) -> list[Path]:
         top = top or self.checkout.top
@@ -240,7 +244,8 @@ class Crowd:
         source, target = self._file(), self._new("moved")
         if not os.path.lexists(source) or target.is_dir():
             return "nothing"
-        source.rename(target)
+        # As mv does: one of several links does not go from the log into scratch, nor back.
+        shutil.move(source, target)
         return f"{source} {target}"
 
     def exchange(self) -> str:
