@@ -157,7 +157,10 @@ class Syncer:
         descriptor = os.open(self.place(path), flags, 0o644)
         try:
             for _ in range(3):
-                os.write(descriptor, line(path, count))
+                rest = line(path, count)
+                while rest:
+                    # A write that crosses a page may be cut there when the power goes.
+                    rest = rest[os.write(descriptor, rest) :]
                 count += 1
                 self.note("lines", path, count)
         finally:

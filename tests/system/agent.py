@@ -184,7 +184,10 @@ class Agent:
         file = (self.workspace / "held").open("wb", buffering=0)
         try:
             while True:
-                file.write(b"%d line %d\n" % (tag, number))
+                line = b"%d line %d\n" % (tag, number)
+                while line:
+                    # A write that crosses a page may be cut there when the mount dies.
+                    line = line[file.write(line) :]
                 number += 1
                 self.note(["wrote", number])
         except OSError as error:
