@@ -22,6 +22,7 @@ from tests.fs.conftest import Mounted, lazily_unmount
 from tests.fs.describing import Described, describe, differences
 
 T = TypeVar("T")
+LONG_RUNS = 1_500 if os.environ.get("PATCHWORK_SOAK") == "1" else 200
 KEPT_RUNS = 4
 """So many runs leave their workspaces for what is checked in the end."""
 
@@ -234,4 +235,4 @@ def test_a_workspace_behaves_as_a_directory(unmounted: Mounted) -> None:
 def test_a_workspace_behaves_as_a_directory_for_long(unmounted: Mounted) -> None:
     """Many longer runs."""
     Pair.mounted = unmounted
-    drive(Pair, unmounted, 1500, 60)
+    drive(Pair, unmounted, LONG_RUNS, 60)

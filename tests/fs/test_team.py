@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.fs.calls import Caller
 from tests.fs.conftest import Mounted
 from tests.fs.describing import describe
-from tests.fs.test_differential import drive
+from tests.fs.test_differential import LONG_RUNS, drive
 
 WORKSPACES = 3
 SHARED = ["a", "b", "src/x", "src/lib/x", "src/app.py", "README.md", "run.sh"]
@@ -121,4 +121,4 @@ def test_workspaces_of_one_change_show_one_directory(unmounted: Mounted) -> None
 def test_workspaces_of_one_change_show_one_directory_for_long(unmounted: Mounted) -> None:
     """Many longer runs."""
     Team.mounted = unmounted
-    drive(Team, unmounted, 1500, 60)
+    drive(Team, unmounted, LONG_RUNS, 60)
