@@ -25,6 +25,8 @@ from pwfs_daemon.runner import MountLike, QueueRepository, QueueRunner, output_p
 from pwfs_daemon.testproc import Ended, TestOrder, run_test
 from tests.submit.world import BEGIN, Edit, World
 
+THREADS_S = 0.3
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -170,7 +172,8 @@ class Held:
     async def end(self, attempt_id: int, state: AttemptState = AttemptState.PASSED) -> None:
         self._how[f"test-{attempt_id}"] = Ended(state, 0)
         self._ends[f"test-{attempt_id}"].set()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        # The runner writes outputs and removes directories in threads, which a busy machine delays.
+        await trio.testing.wait_all_tasks_blocked(THREADS_S)
 
 
 @pytest.fixture
