@@ -58,11 +58,13 @@ class Linking(Resolving):
         for part in above:
             child = self.child(directory, part)
             if child is None or child.kind is not Kind.DIRECTORY:
-                return
+                break
             directory = child
-        assert directory.children is not None
-        if name not in directory.children:
-            node.attach(directory, name)
+        else:
+            assert directory.children is not None
+            if name not in directory.children:
+                node.attach(directory, name)
+        self.table.drop_unused(directory)
 
     def share_row(self, node: Node) -> None:
         """Makes the rows of all names one, so that what changes for one changes for each."""

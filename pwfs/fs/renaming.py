@@ -30,14 +30,18 @@ NOTED_BELOW_MAX = 2_000
 
 
 class Place:
-    """A name in a directory, and the path the two make."""
+    """A name in a directory."""
 
-    __slots__ = ("directory", "name", "path")
+    __slots__ = ("directory", "name")
 
     def __init__(self, directory: Node, name: str) -> None:
         self.directory = directory
         self.name = name
-        self.path = directory.path_of(name)
+
+    @property
+    def path(self) -> RepoPath:
+        """The path the two make now: a directory above may move during an await."""
+        return self.directory.path_of(self.name)
 
 
 class Renaming(Adopting):

@@ -202,3 +202,18 @@ def test_watchers_see_what_is_done_here(place: Path) -> None:
         watch.until(inotify.DELETE, "g")
         (place / "d").rmdir()
         watch.until(inotify.DELETE, "d")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_hundred_thousand_versioned_names(mounted: Mounted) -> None:
+    """Made one by one, each logged, and listed whole; what is logged is what is shown."""
+    many = mounted.workspace() / "many"
+    many.mkdir()
+    for number in range(MANY):
+        os.close(os.open(many / f"file-{number}", os.O_CREAT | os.O_WRONLY, 0o644))
+    names = {f"file-{number}" for number in range(MANY)}
+    assert set(os.listdir(many)) == names
+    for number in range(0, MANY, 2):
+        (many / f"file-{number}").unlink()
+    assert set(os.listdir(many)) == {f"file-{number}" for number in range(1, MANY, 2)}
