@@ -58,6 +58,7 @@ def test_python_imports_and_compiles(mounted: Mounted) -> None:
     assert not any("__pycache__" in name for name in mounted.files())
 
 
+@pytest.mark.timeout(180)
 def test_a_virtual_environment_with_pip(mounted: Mounted) -> None:
     """python -m venv, pip install of a package in the workspace, its command, pip uninstall."""
     ws = mounted.workspace()
@@ -91,6 +92,7 @@ def outcomes(place: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.timeout(120)
 def test_a_public_projects_tests(mounted: Mounted) -> None:
     """toolz, which ships its tests: test by test the same as on disk."""
     disk = mounted.repository.parent / "toolz"
