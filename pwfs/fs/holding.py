@@ -19,7 +19,7 @@ What is held is in the journal with its blob in the store, so a killed daemon lo
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pwfs.fs.auxiliary import is_made_from, stems
@@ -268,13 +268,20 @@ class Holding(Linking):
 
     # Logging what is held
 
-    def settle(self, paths: Iterable[RepoPath | None] | None = None) -> None:
+    def settle(
+        self,
+        paths: Iterable[RepoPath | None] | None = None,
+        *,
+        kept: Collection[RepoPath | None] = (),
+    ) -> None:
         """Logs what is held, all of it or that of some paths, in one transaction.
+
+        What came about before that is logged with it, but for ``kept``, which stays held.
 
         Raises:
             ChangeIsFinal, NoSpace, Corrupt: as `Repository.record`; it is held as before.
         """
-        due = self._due(paths)
+        due = self._due(paths, kept)
         if not due:
             return
         edits = [edit for held in due if (edit := self._edit(held)) is not None]
@@ -322,7 +329,9 @@ class Holding(Linking):
         node = self.known(gone.path)
         return node is not None and node.fresh
 
-    def _due(self, paths: Iterable[RepoPath | None] | None) -> list[Held]:
+    def _due(
+        self, paths: Iterable[RepoPath | None] | None, kept: Collection[RepoPath | None]
+    ) -> list[Held]:
         if paths is None:
             return list(self.held.values())
         wanted = {path for path in paths if path is not None and path in self.held}
@@ -337,7 +346,7 @@ class Holding(Linking):
             if path in wanted:
                 due += [*before, held]
                 before = []
-            elif not self._stays_held(held):
+            elif path not in kept and not self._stays_held(held):
                 # It came about before what is logged now.
                 before.append(held)
         return due
@@ -390,7 +399,7 @@ class Holding(Linking):
         replaced = [held for held in self._touched(edits) if held.entry is None]
         if self.held:
             kept = {taking, *(held.path for held in replaced)}
-            self.settle((self._disturbed(edits) | self._before(edits)) - kept)
+            self.settle((self._disturbed(edits) | self._before(edits)) - kept, kept=kept)
         rows = self._record(edits, moves_directories=moves_directories)
         for held in replaced:
             if self.held.get(held.path) is held:

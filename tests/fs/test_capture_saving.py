@@ -213,3 +213,16 @@ def test_a_new_file_by_way_of_a_temporary_one(mounted: Mounted) -> None:
     write(ws / "draft", NEW)
     (ws / "draft").rename(ws / "letter")
     assert mounted.ops()[1:] == [("create", "draft"), ("rename", "letter")]
+
+
+def test_what_happens_in_between_does_not_leave_the_old_name(mounted: Mounted) -> None:
+    """A new file is renamed over another; something else was removed since it was closed."""
+    ws = mounted.workspace()
+    (ws / "new").write_bytes(b"new")
+    (ws / "run.sh").unlink()
+    (ws / "new").rename(ws / "README.md")
+    assert not (ws / "new").exists()
+    mounted.call("barrier")
+    assert "new" not in mounted.files()
+    assert mounted.read("ws-work", "README.md") == b"new"
+    assert ("create", "new") not in mounted.ops()
