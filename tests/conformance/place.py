@@ -20,6 +20,8 @@ from tests.support.walking import Shown, walk
 
 SCRATCH = "build"
 """The directory that the repository ignores."""
+FSCK_TIMEOUT_S = 1800.0
+"""A million writes leave gigabytes of contents, each of which is read."""
 _SHOWN_MAX = 20
 
 
@@ -70,6 +72,7 @@ def place_in(directory: Path, *, is_empty: bool = False) -> Iterator[Place]:
     with temporary_project(directory) as project:
         if not is_empty:
             (directory / ".gitignore").write_text(f"{SCRATCH}/\n")
+        project.timeout_s = FSCK_TIMEOUT_S
         project.patchwork("init")
         project.patchwork("status")
         yield Place(project)

@@ -23,7 +23,7 @@ TIMEOUT_S = 6 * 3600.0
 DEVICES = ("patchwork-test", "patchwork-scratch")
 _KNOWN = (
     "rw ro atime noatime diratime nodiratime relatime norelatime strictatime suid nosuid dev nodev "
-    "exec noexec defaults allow_other default_permissions"
+    "exec noexec defaults allow_other default_permissions remount"
 )
 """The options of mount that a mount of its own can have."""
 
@@ -47,14 +47,15 @@ while [ $# -gt 2 ]; do
     shift
 done
 kept=remount,bind
+case ",$options," in *,remount,*) shown=yes ;; *) shown= ;; esac
 for option in $(echo "$options" | tr , ' '); do
     case " {known} " in
         *" ${{option%%=*}} "*) ;;
         *) echo "mount: $2: a workspace knows no option $option" >&2; exit 32 ;;
     esac
-    case $option in allow_other|default_permissions|defaults) ;; *) kept=$kept,$option ;; esac
+    case $option in allow_other|default_permissions|defaults|remount) ;; *) kept=$kept,$option ;; esac
 done
-{mount} --bind "{workspaces}/$1" "$2" || exit 32
+[ -n "$shown" ] || {mount} --bind "{workspaces}/$1" "$2" || exit 32
 [ "$kept" = remount,bind ] || {mount} -o "$kept" "$2"
 """
 UMOUNT = """\

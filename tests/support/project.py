@@ -49,6 +49,8 @@ class Project:
     environment: dict[str, str] = field(default_factory=dict)
     expected_log: list[str] = field(default_factory=list)
     """Regular expressions for the warnings that the daemon may log."""
+    timeout_s: float = TIMEOUT_S
+    """How long a command may take."""
 
     @property
     def state_dir(self) -> Path:
@@ -84,7 +86,7 @@ class Project:
             env=self.variables(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=TIMEOUT_S,
+            timeout=self.timeout_s,
             check=False,
             text=True,
         )
