@@ -14,7 +14,7 @@ from pwfs.model.ids import SEQ_ZERO, Seq, TreeHash
 from pwfs.model.paths import ROOT, RepoPath, split
 from pwfs.model.views import ConflictPolicy, ConflictType
 from pwfs.views.compose import Composition, Layer
-from pwfs.views.editor import PENDING, Found, TreeEditor
+from pwfs.views.editor import DIRECTORY, PENDING, Found, TreeEditor
 from pwfs.views.overlay import FileEdit
 from pwfs.views.reach import interacts
 from pwfs.views.resolution import Clash, Merge, Merger, Renames, Settled, Side
@@ -384,9 +384,22 @@ class LiveView:
         if own.edits.directory_moves:
             before = self._shown
             self._build(self._locate())
-            return self._differing(before, frozenset())
+            return self._differing(before, frozenset()) | self._noted()
         replaced = self._shown.replace(own, paths, below=self._below)
-        return self.rebuild() if replaced is None else replaced
+        return (self.rebuild() if replaced is None else replaced) | self._noted()
+
+    def _noted(self) -> frozenset[RepoPath]:
+        """The files touched since `take_before`, also by a step of the transaction under way.
+
+        Such a step moves the view, but nobody is told of it before the commit.
+        """
+        tree = self._shown.tree
+        assert tree.before is not None
+        return frozenset(
+            path
+            for path, before in tree.before.items()
+            if not {before, tree.get(path)} <= {None, DIRECTORY}
+        )
 
     def _can_slide(self, old: Position, new: Position, moved: frozenset[RepoPath]) -> bool:
         if len(old.layers) != 1 or old.layers != new.layers:
