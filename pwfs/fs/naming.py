@@ -18,6 +18,7 @@ from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, inode_number
 from pwfs.fs.processes import caller
 from pwfs.model.entries import FileEntry, Mode
+from pwfs.model.errors import NoSpace
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
 from pwfs.repo.edits import Edit
@@ -237,7 +238,12 @@ class Naming(Allocating):
             if self.leaves_nothing(held):
                 self.withdraw(held)
                 return
-            self.settle([path])
+            try:
+                self.settle([path])
+            except NoSpace:
+                # Removing files is how room is made; nobody has seen this one in the log.
+                self.withdraw(held)
+                return
         if self.view_get(path) not in (None, DIRECTORY):
             process = caller(ctx)
             if self.may_hold(path):
