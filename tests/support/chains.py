@@ -50,7 +50,7 @@ class _Landed:
     def __init__(self, log: LogStore) -> None:
         self._log = log
         self._landings = log.landings()
-        self._on: dict[RepoPath, list[Op]] = {}
+        self._on: dict[RepoPath, list[tuple[Op, Seq]]] = {}
 
     def until(self, seq: Seq) -> None:
         """Takes in the landings before a number."""
@@ -61,20 +61,22 @@ class _Landed:
             assert version is not None
             for op in self._log.ops_numbered(version.operations):
                 for path in _acted_on(op):
-                    self._on.setdefault(path, []).append(op)
+                    self._on.setdefault(path, []).append((op, landing.seq))
 
     def may_precede(self, op: Op, path: RepoPath) -> bool:
         """Whether an operation's parent is the last that made its path what it was in main.
 
-        Those behind it may only have put there what was there already.
+        Landings behind it may only have left there what was there already.
         """
         found = self._on.get(path, [])
         if op.parent_seq == 0:
             # Nothing landed here, or it came along with its directory, or it was gone again.
             return not found or op.op_type is OpType.CREATE
-        numbers = [each.id for each in found]
+        numbers = [each.id for each, _ in found]
         if op.parent_seq not in numbers:
             return False
-        parent = found[numbers.index(op.parent_seq)]
-        later = found[numbers.index(op.parent_seq) + 1 :]
-        return all(each.path == path and each.new.entry == parent.new.entry for each in later)
+        parent, _ = found[numbers.index(op.parent_seq)]
+        later = {landing: each for each, landing in found[numbers.index(op.parent_seq) + 1 :]}
+        return all(
+            each.path == path and each.new.entry == parent.new.entry for each in later.values()
+        )
