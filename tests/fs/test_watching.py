@@ -15,7 +15,9 @@ from tests.fs.conftest import Mounted
 from tests.support import inotify
 from tests.support.inotify import watching
 
-pytestmark = pytest.mark.timeout(60)
+# Not beside a test that drops the kernel's caches: who watches a file whose name the kernel has
+# forgotten is not told.
+pytestmark = [pytest.mark.timeout(60), pytest.mark.xdist_group("caches")]
 
 
 @pytest.fixture

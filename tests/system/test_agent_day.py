@@ -11,6 +11,7 @@ FILES = {f"src/f{number}.txt": "".join(f"{n}\n" for n in range(60)) for number i
 IGNORED = {".gitignore": "build/\n*.tmp\n"}
 
 
+@pytest.mark.xdist_group("caches")
 @pytest.mark.timeout(180)
 def test_a_short_day_leaves_nothing_behind(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Six agents, twice a few seconds: no inode, descriptor, thread or process is left."""
