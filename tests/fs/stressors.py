@@ -20,6 +20,9 @@ GROUPS = {
     "transfers": ["aio", "aiol", "sendfile", "splice"],
 }
 
+METRICS_UNTRUSTWORTHY = 7
+"""stress-ng's status where a stressor was stopped between two of its steps: only its count is off."""
+
 
 def stress(place: Path, stressors: list[str], *, seconds: int, together: bool) -> None:
     """Runs stressors, all at once or one after the other, and what they leave is nothing.
@@ -39,7 +42,7 @@ def stress(place: Path, stressors: list[str], *, seconds: int, together: bool) -
             check=False,
         )
         told = done.stdout + done.stderr
-        assert done.returncode == 0, told[-3000:]
+        assert done.returncode in (0, METRICS_UNTRUSTWORTHY), told[-3000:]
         assert "fail:" not in told, told[-3000:]
     assert sorted(path.name for path in place.iterdir()) == before
 
