@@ -3,7 +3,9 @@
 The table of docs/operations.md, "What survives a restart", is what is asserted here.
 """
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -70,10 +72,26 @@ def holding(top: Path) -> Iterator[Holder]:
 
 
 def end_daemon(system: System, number: signal.Signals) -> None:
-    """Ends the daemon, and waits until it has ended."""
+    """Ends the daemon, and waits until it has ended and the kernel has cut the connection.
+
+    A request that is under way at that moment would get ECONNABORTED.
+    """
     system.disconnect()
+    mount = system.mount
     pid = system.project.kill(number)
     until(lambda: not is_running(pid), "the daemon ends")
+    until(lambda: not is_answered(mount), "the connection is cut")
+
+
+def is_answered(mount: Path) -> bool:
+    """Whether somebody serves what is mounted at a place; statfs is never answered from a cache."""
+    if not os.path.ismount(mount):
+        return False
+    try:
+        os.statvfs(mount)
+    except OSError as error:
+        return error.errno != errno.ENOTCONN
+    return True
 
 
 @pytest.mark.parametrize("number", SIGNALS)
