@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import hypothesis
 import pytest
@@ -36,7 +37,15 @@ hypothesis.settings.load_profile("patchwork-soak" if SOAK else "patchwork")
 def pytest_configure(config: pytest.Config) -> None:
     """Chooses hypothesis's seed before its plugin looks for one, so that the header can name it."""
     if config.getoption("hypothesis_seed") is None:
-        config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(32))
+        chosen = str(random.SystemRandom().getrandbits(32))
+        given: dict[str, str] = getattr(config, "workerinput", {})
+        config.option.hypothesis_seed = given.get("hypothesis_seed", chosen)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Has all processes of a run use the seed that its header names."""
+    node.workerinput["hypothesis_seed"] = node.config.getoption("hypothesis_seed")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -88,7 +88,8 @@ class Exchanging(Renaming):
                 if below.content is not None and below.kind is Kind.FILE:
                     self.start_from_now(below, below.content)
                     self.note_open(below)
-        self.settle_names(paths)
+        # Names that nobody knows went along with their directory, which did not change.
+        self.settle_names([path for path in paths if self.known(path) is not None])
         for place in (old, new):
             place.directory.subdirectories = None
             self.adopt_unignored(place.path, process)

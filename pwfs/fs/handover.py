@@ -29,7 +29,7 @@ from pwfs.model.entries import FileEntry
 from pwfs.model.errors import HandoverRefused
 from pwfs.model.paths import RepoPath
 
-FORMAT = 2
+FORMAT = 3
 _T = TypeVar("_T")
 _Fields = dict[str, Any]
 
@@ -60,6 +60,7 @@ class KeptNode(msgspec.Struct):
     fresh: bool = False
     fresh_names: list[str] | None = None
     identity: tuple[int, int] | None = None
+    remains: int | None = None
 
 
 class KeptHandle(msgspec.Struct):
@@ -109,6 +110,8 @@ class Handover(msgspec.Struct):
         for node in self.state.nodes:
             if node.content is not None:
                 yield int(node.content["fd"])
+            if node.remains is not None:
+                yield node.remains
 
 
 def encode(handover: Handover) -> bytes:
@@ -168,6 +171,7 @@ def _kept(node: Node) -> KeptNode:
         fresh=node.fresh,
         fresh_names=sorted(node.fresh_names) if node.fresh_names is not None else None,
         identity=node.identity,
+        remains=node.remains,
     )
 
 
@@ -229,6 +233,9 @@ def _restore_fields(node: Node, record: KeptNode) -> None:
     node.fresh = record.fresh
     node.fresh_names = set(record.fresh_names) if record.fresh_names is not None else None
     node.identity = record.identity
+    node.remains = record.remains
+    if node.remains is not None:
+        os.set_inheritable(node.remains, False)
     node.attrs = record.attrs
     space = node.space
     if isinstance(space, Resolving) and node.attrs is not None and node.is_attached:

@@ -290,7 +290,14 @@ class Holding(Linking):
             self._release(held, rows)
         for held in due:
             self._now_in_log(held)
-        self.settle_names([held.path for held in due])
+        # Of a name that is gone everybody was told when it went.
+        self.settle_names(
+            [
+                held.path
+                for held in due
+                if held.entry is not None or self.view_get(held.path) is not None
+            ]
+        )
         for held in due:
             self.table.drop_unused(held.node)
 

@@ -307,9 +307,18 @@ class LiveSpace(Space):
 
     def moved(self, movement: Movement) -> None:
         """Follows the view where it shows something else now. The state is new already."""
-        for path in movement.paths:
-            self.reconcile(path)
+        self.follow(movement, movement.paths)
         self.announce(movement, frozenset())
+
+    def follow(self, movement: Movement, paths: Iterable[RepoPath]) -> None:
+        """Brings the known nodes in line with the view at some of the paths of a movement."""
+        before = movement.before
+        for path in paths:
+            # A path that nobody knows and that shows what it did may only have been composed anew:
+            # its directory has not changed.
+            is_same = path in before and before[path] == self.view_get(path)
+            if not is_same or self.known(path) is not None:
+                self.reconcile(path)
 
     def announce(self, movement: Movement, own: frozenset[RepoPath]) -> None:
         """Has watchers told of the names that changed, but for those that programs changed here."""

@@ -178,6 +178,8 @@ class Naming(Allocating):
 
     async def readlink(self, node: Node) -> bytes:
         if node.kind is Kind.SCRATCH:
+            if node.remains is not None:
+                return os.readlink(b"", dir_fd=node.remains)
             return os.fsencode(os.readlink(self.scratch.place(node.path)))
         return await super().readlink(node)
 
@@ -252,9 +254,14 @@ class Naming(Allocating):
                 self.record([Edit(OpType.DELETE, path, None, process=process)])
 
     def keep_open(self, node: Node) -> None:
-        """Before a file in scratch loses its name: lets open handles go on with it."""
-        if node.kind is Kind.SCRATCH and node.handles and node.content is None:
+        """Before a file in scratch loses its name: lets who holds it go on with it."""
+        if node.kind is not Kind.SCRATCH or node.content is not None:
+            return
+        if node.handles:
             self.open_scratch(node, os.O_RDONLY)
+        elif node.lookups and node.remains is None:
+            place = self.scratch.place(node.path)
+            node.remains = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def remove_name(self, node: Node, directory: Node, name: str) -> None:
         """Takes a name from a node whose file is gone already; open handles keep it."""

@@ -8,6 +8,7 @@ for as long as the kernel or an open handle holds it.
 import enum
 import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ class Node:
     the name yet. ``stale`` are the paths at which somebody else's edit took this file's place:
     what is still written through old handles is captured there. ``version`` of a directory rises
     with each change of its names; ``subdirectories`` is None while they are not counted.
+    ``remains`` is a descriptor (O_PATH) of a file in scratch that lost its last name while nobody
+    had it open: the kernel may still name it, for who holds a FIFO, or a descriptor like this one.
     """
 
     __slots__ = (
@@ -58,6 +61,7 @@ class Node:
         "lookups",
         "name",
         "parent",
+        "remains",
         "space",
         "stale",
         "subdirectories",
@@ -82,6 +86,7 @@ class Node:
         self.fresh = False
         self.fresh_names: set[str] | None = None
         self.identity: tuple[int, int] | None = None
+        self.remains: int | None = None
         self.version = 0
         self.subdirectories: int | None = None
 
@@ -164,6 +169,12 @@ class Node:
         elif self.extra:
             self.extra = [place for place in self.extra if place != (directory, name)]
         self.forget_paths()
+
+    def drop_remains(self) -> None:
+        """Closes what was kept of a file without a name."""
+        if self.remains is not None:
+            os.close(self.remains)
+            self.remains = None
 
     def forget_paths(self) -> None:
         """Drops what is cached of the paths here and below."""
@@ -253,6 +264,7 @@ class NodeTable:
                     del directory.children[name]
             # Whoever still holds the object must not find anything below it any more.
             node.parent = node.extra = node.cached_path = None
+            node.drop_remains()
             node.space.on_dropped(node)
             for directory, _ in places[1:]:
                 self.drop_unused(directory)

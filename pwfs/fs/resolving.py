@@ -1,3 +1,5 @@
+# Plain strings and calls: a request is answered in less time than Path objects take.
+# ruff: noqa: PTH116
 """A workspace's names: the union of its view, its scratch and what is being written."""
 
 import errno
@@ -256,11 +258,22 @@ class Resolving(LiveSpace):
 
     def scratch_status(self, node: Node) -> os.stat_result:
         """The real ``stat`` of a file in scratch."""
-        if node.is_attached:
-            return os.lstat(self.scratch.place(node.path))
-        if node.content is not None:
-            return os.fstat(node.content.fd)
-        raise refusal(errno.ESTALE)
+        return os.stat(self.scratch_target(node), follow_symlinks=not node.is_attached)
+
+    def scratch_target(self, node: Node) -> int | str:
+        """What names a file in scratch to a system call: its place, or the open descriptor.
+
+        A place is not to be followed if it is a symbolic link; without a name it must be.
+        """
+        if node.content is not None and not node.is_attached:
+            return node.content.fd
+        return self.scratch_place(node)
+
+    def scratch_place(self, node: Node) -> str:
+        """Where a file in scratch is, also when it has no name any more; ESTALE if nowhere."""
+        if node.remains is not None and not node.is_attached:
+            return f"/proc/self/fd/{node.remains}"
+        return self.scratch.place(node.path)
 
     def _scratch_attributes(self, node: Node) -> EntryAttributes:
         status = self.scratch_status(node)
@@ -413,8 +426,7 @@ class Resolving(LiveSpace):
         for path in self._left:
             # Before anything is reconciled: a directory that a program empties stays.
             self._keep(split(path)[0])
-        for path in movement.paths - self.recording:
-            self.reconcile(path)
+        self.follow(movement, movement.paths - self.recording)
         own = self.recording
         self.announce(movement, own.union(*(parents(path) for path in own)))
 

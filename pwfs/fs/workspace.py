@@ -103,22 +103,14 @@ class Attributing(Exchanging):
         self.settle_names(paths)
 
     def _set_scratch(self, node: Node, wanted: EntryAttributes, fields: SetattrFields) -> None:
-        if node.is_attached:
-            target: str | int = self.scratch.place(node.path)
-        elif node.content is not None:
-            target = node.content.fd
-        else:
-            raise refusal(errno.ESTALE)
+        target, follow = self.scratch_target(node), not node.is_attached
         status = self.scratch_status(node)
         if fields.update_size:
             os.truncate(target, wanted.st_size)
         if fields.update_uid or fields.update_gid:
             owner = wanted.st_uid if fields.update_uid else -1
             group = wanted.st_gid if fields.update_gid else -1
-            if isinstance(target, int):
-                os.chown(target, owner, group)
-            else:
-                os.chown(target, owner, group, follow_symlinks=False)
+            os.chown(target, owner, group, follow_symlinks=follow)
         if fields.update_mode and not stat.S_ISLNK(status.st_mode):
             os.chmod(target, wanted.st_mode & PERMISSIONS)
         if fields.update_atime or fields.update_mtime:
@@ -126,16 +118,15 @@ class Attributing(Exchanging):
                 wanted.st_atime_ns if fields.update_atime else status.st_atime_ns,
                 wanted.st_mtime_ns if fields.update_mtime else status.st_mtime_ns,
             )
-            if isinstance(target, int):
-                os.utime(target, ns=times)
-            else:
-                os.utime(target, ns=times, follow_symlinks=False)
+            os.utime(target, ns=times, follow_symlinks=follow)
 
     # Extended attributes
 
     def getxattr(self, node: Node, name: bytes) -> bytes:
         if node.kind is Kind.SCRATCH:
-            return os.getxattr(self._xattr_place(node), name, follow_symlinks=False)
+            return os.getxattr(
+                self.scratch_target(node), name, follow_symlinks=not node.is_attached
+            )
         kept = node.attrs.xattrs if node.attrs is not None else None
         if kept is None or name not in kept:
             raise refusal(errno.ENODATA)
@@ -143,14 +134,16 @@ class Attributing(Exchanging):
 
     def listxattr(self, node: Node) -> Iterable[bytes]:
         if node.kind is Kind.SCRATCH:
-            place = self._xattr_place(node)
-            return [os.fsencode(name) for name in os.listxattr(place, follow_symlinks=False)]
+            target, follow = self.scratch_target(node), not node.is_attached
+            return [os.fsencode(name) for name in os.listxattr(target, follow_symlinks=follow)]
         kept = node.attrs.xattrs if node.attrs is not None else None
         return list(kept or ())
 
     def setxattr(self, node: Node, name: bytes, value: bytes) -> None:
         if node.kind is Kind.SCRATCH:
-            os.setxattr(self._xattr_place(node), name, value, follow_symlinks=False)
+            os.setxattr(
+                self.scratch_target(node), name, value, follow_symlinks=not node.is_attached
+            )
             return
         self.check_writable()
         if not name.startswith(XATTR_NAMESPACES):
@@ -166,7 +159,7 @@ class Attributing(Exchanging):
 
     def removexattr(self, node: Node, name: bytes) -> None:
         if node.kind is Kind.SCRATCH:
-            os.removexattr(self._xattr_place(node), name, follow_symlinks=False)
+            os.removexattr(self.scratch_target(node), name, follow_symlinks=not node.is_attached)
             return
         self.check_writable()
         kept = node.attrs.xattrs if node.attrs is not None else None
@@ -174,9 +167,6 @@ class Attributing(Exchanging):
             raise refusal(errno.ENODATA)
         with self.changing_attrs(node) as attrs:
             attrs.xattrs = {key: value for key, value in kept.items() if key != name} or None
-
-    def _xattr_place(self, node: Node) -> str:
-        return self.scratch.place(node.path)
 
 
 class WorkspaceSpace(Noting, Attributing):

@@ -68,8 +68,10 @@ class Writing(Holding):
         """Opens the real file, for writing as far as its permissions let the daemon."""
         may_write = flags & os.O_ACCMODE != os.O_RDONLY
         if node.content is None:
-            place = self.scratch.place(node.path)
-            common = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK
+            place = self.scratch_place(node)
+            common = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+            if node.is_attached:
+                common |= os.O_NOFOLLOW
             try:
                 fd = os.open(place, os.O_RDWR | common)
             except PermissionError:

@@ -286,6 +286,17 @@ def test_killed_in_the_middle_of_a_save(mounted: Mounted) -> None:
     assert mounted.ops() == [("modify", README), ("create", "README.md~")]
 
 
+def test_a_directory_keeps_its_time_when_that_is_logged(mounted: Mounted) -> None:
+    """Names came and went when a program did it, not when the log was told."""
+    ws = mounted.workspace()
+    (ws / "src/app.py").unlink()
+    (ws / "src/lib/util.py").unlink()
+    for place in ("src", "src/lib"):
+        os.utime(ws / place, ns=(7, 9))
+    until_stored(mounted, [("delete", "src/app.py"), ("delete", "src/lib/util.py")])
+    assert [(ws / place).stat().st_mtime_ns for place in ("src", "src/lib")] == [9, 9]
+
+
 def test_a_slow_writer_is_waited_for(mounted: Mounted) -> None:
     """A file that is being written in the place of another is not logged as deleted meanwhile."""
     ws = mounted.workspace()

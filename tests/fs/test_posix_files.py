@@ -57,6 +57,53 @@ def test_an_unlinked_file_lives_as_long_as_it_is_open(mounted: Mounted, place: P
         assert logged(mounted, file) == b"another"
 
 
+def test_who_holds_a_fifo_goes_on_without_its_name(place: Path) -> None:
+    """The kernel answers for what goes through it, the workspace for its attributes."""
+    fifo = place / "fifo"
+    os.mkfifo(fifo, 0o600)
+    fd = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    number = os.fstat(fd).st_ino
+    fifo.unlink()
+    os.write(fd, b"through")
+    os.fchmod(fd, 0o640)
+    os.utime(fd, ns=(1_000_000_007, 2_000_000_009))
+    status = os.fstat(fd)
+    assert (status.st_ino, status.st_nlink, status.st_mode) == (number, 0, stat.S_IFIFO | 0o640)
+    assert (status.st_atime_ns, status.st_mtime_ns) == (1_000_000_007, 2_000_000_009)
+    assert os.read(fd, 100) == b"through"
+    os.close(fd)
+
+
+def test_a_descriptor_that_only_names_a_file_outlives_its_name(place: Path) -> None:
+    """O_PATH: attributes are there, a file can still be opened, a link still read."""
+    (place / "file").write_text("content")
+    (place / "link").symlink_to("anywhere")
+    (place / "replaced").write_text("replaced")
+    fds = [
+        os.open(place / name, os.O_PATH | os.O_NOFOLLOW) for name in ("file", "link", "replaced")
+    ]
+    file, link, replaced = fds
+    before = [os.fstat(fd) for fd in fds]
+    (place / "file").unlink()
+    (place / "link").unlink()
+    (place / "other").write_text("other")
+    (place / "other").rename(place / "replaced")
+    after = [os.fstat(fd) for fd in fds]
+    assert [status.st_nlink for status in after] == [0, 0, 0]
+    for field in ("st_ino", "st_mode", "st_size", "st_uid", "st_mtime_ns"):
+        assert [getattr(status, field) for status in after] == [
+            getattr(status, field) for status in before
+        ]
+    assert os.readlink(b"", dir_fd=link) == b"anywhere"
+    assert Path(f"/proc/self/fd/{replaced}").read_bytes() == b"replaced"
+    os.setxattr(f"/proc/self/fd/{file}", "user.kept", b"value")
+    assert os.getxattr(f"/proc/self/fd/{file}", "user.kept") == b"value"
+    with Path(f"/proc/self/fd/{file}").open("r+b") as opened:
+        assert opened.read() == b"content"
+    for fd in fds:
+        os.close(fd)
+
+
 def test_a_file_renamed_over_lives_on_too(mounted: Mounted, place: Path) -> None:
     """Who has the old one open goes on with it; the name leads to the new one."""
     (place / "old").write_text("old")

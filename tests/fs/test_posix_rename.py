@@ -156,6 +156,20 @@ def test_exchange(mounted: Mounted, place: Path) -> None:
         assert snapshot(top) == before[index]
 
 
+def test_an_exchanged_directory_keeps_its_time(mounted: Mounted, place: Path) -> None:
+    """Also where nobody has looked at what is in it."""
+    for name in ("a", "b"):
+        (place / name).mkdir()
+        (place / name / "f").write_text(name)
+        os.utime(place / name, ns=(1, ord(name)))
+    (place / "c").write_text("c")
+    mounted.restart()
+    exchange(place / "a", place / "b")
+    exchange(place / "a", place / "c")
+    assert (place / "c").stat().st_mtime_ns == ord("b")
+    assert (place / "b").stat().st_mtime_ns == ord("a")
+
+
 def test_an_exchange_of_main_files_is_renames(mounted: Mounted) -> None:
     """A name that only one side has is renamed, so its history goes on."""
     ws = mounted.workspace()
