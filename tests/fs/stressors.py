@@ -58,6 +58,7 @@ def verified(place: Path, name: str, **options: object) -> dict[str, Any]:
         "directory": place,
         "verify_fatal": 1,
         "do_verify": 1,
+        "verify_state_save": 0,
         "group_reporting": 1,
         "output-format": "json",
         **options,
