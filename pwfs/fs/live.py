@@ -395,7 +395,9 @@ class LiveSpace(Space):
         directory.subdirectories = None
         self.touch(directory)
         if self.invalidator is not None and (directory.lookups or directory is self.root):
-            self.invalidator.entry(directory.ino, name, deleted_ino=deleted_ino)
+            if known is not None or self.view_get(directory.path_of(name)) is not None:
+                self.invalidator.entry(directory.ino, name, deleted_ino=deleted_ino)
+            # Else the kernel knows of no file there either: whoever took the name away told it.
             self.invalidator.attributes(directory.ino)
 
     def is_current(self, node: Node, directory: Node, name: str) -> bool:

@@ -4,7 +4,9 @@
 
 import errno
 import os
+import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -274,3 +276,21 @@ def test_a_directory_comes_where_a_co_worker_writes_a_file(mounted: Mounted) -> 
     shown = contents(place)
     assert "src/lib/util.py" not in shown
     assert contents(theirs) == shown
+
+
+def test_a_rename_leaves_the_names_that_the_kernel_knows(mounted: Mounted) -> None:
+    """Renaming a logged file makes the kernel ask for no other name again."""
+    work = mounted.workspace()
+    for directory in ("one", "two"):
+        (work / directory).mkdir()
+        (work / directory / "file").write_text(directory)
+    mounted.call("barrier")
+    known = work / "two" / "file"
+    known.stat()
+    (work / "one" / "file").rename(work / "one" / "renamed")
+    assert mounted.process is not None
+    mounted.process.send_signal(signal.SIGSTOP)
+    try:
+        subprocess.run(["test", "-f", known], check=True, timeout=10)
+    finally:
+        mounted.process.send_signal(signal.SIGCONT)
