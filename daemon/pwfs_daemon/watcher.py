@@ -75,8 +75,7 @@ def _open_changes(repo: Repository) -> list[Change]:
 
 
 async def _compare(repo: Repository, change_id: ChangeId, paths: Iterable[RepoPath]) -> None:
-    wanted = sorted(paths)
-    for batch in [wanted] if repo.is_compared_whole(change_id) else _batches(wanted):
+    for batch in _batches(sorted(paths)):
         try:
             repo.detect_conflicts(change_id, batch)
         except PatchworkError as error:

@@ -1,8 +1,8 @@
 """Conflicts found while they arise: every open change against main and every other open change."""
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -11,10 +11,11 @@ from pwfs.model.events import EventType
 from pwfs.model.ids import ChangeId
 from pwfs.model.paths import RepoPath, parents
 from pwfs.model.views import ConflictEvent
-from pwfs.repo.live import Conflict
+from pwfs.repo.live import Conflict, LiveView
 from pwfs.repo.workspaces import Workspaces
 from pwfs.views.compose import Layer
-from pwfs.views.overlay import OverlayEdits
+from pwfs.views.overlay import Overlay
+from pwfs.views.part import PartOfOverlay, paths_near
 
 OPEN_STATUSES = (ChangeStatus.DRAFT, ChangeStatus.READY, ChangeStatus.TESTING)
 
@@ -58,39 +59,34 @@ class Conflicts(Workspaces):
         """
         if self._dependency_path(change.id, other.id) or self._dependency_path(other.id, change.id):
             return []
-        if not _may_meet(self.edits(change), self.edits(other), only):
+        mine, theirs = self.stack(change), self.stack(other)
+        if only is not None:
+            near = paths_near(only, [layer.edits for layer in (*theirs, *mine)])
+            if not _meets(near, self.edits(other)):
+                return []
+            mine, theirs = _parts(mine, near), _parts(theirs, near)
+        elif not self._may_meet(change, other):
             return []
-        below = self._parts(other, only)
-        lower = {layer.change_id for layer in below}
-        own = tuple(layer for layer in self._parts(change, only) if layer.change_id not in lower)
+        lower = {layer.change_id for layer in theirs}
+        own = tuple(layer for layer in mine if layer.change_id not in lower)
         head, root = self.main()
-        together = self.compose(head, root, (*below, *own))
+        together = self.compose(head, root, (*theirs, *own))
         alone = {conflict.path for conflict in self.compose(head, root, own).conflicts()}
         return [
             conflict
-            for conflict in together.conflicts()
+            for conflict in _concerning(only, together)
             if conflict.your_side.change_id == change.id
             and conflict.their_side.change_id == other.id
             and conflict.path not in alone
         ]
 
-    def _parts(self, change: Change, only: frozenset[RepoPath] | None) -> tuple[Layer, ...]:
-        """A change and what it depends on, restricted to some paths: the rest costs nothing."""
-        layers = self.stack(change)
-        if only is None or any(layer.edits.directory_moves for layer in layers):
-            return layers
-        near = only | {above for path in only for above in parents(path)}
-        return tuple(_restricted(layer, near) for layer in layers)
-
-    def is_compared_whole(self, change_id: str) -> bool:
-        """Whether comparing some paths of a change costs as much as comparing all of them.
-
-        Below a directory that moved, any edit may meet any other.
-        """
-        change = self.change(change_id)
-        return not change.status.is_final and any(
-            layer.edits.directory_moves for layer in self.stack(change)
-        )
+    def _may_meet(self, change: Change, other: Change) -> bool:
+        """Whether two changes touch a file in common, also in directories that were moved."""
+        paths: Collection[RepoPath] = self.edits(change).edits
+        overlays = [layer.edits for layer in (*self.stack(other), *self.stack(change))]
+        if any(overlay.directory_moves for overlay in overlays):
+            paths = paths_near(paths, overlays)
+        return _meets(paths, self.edits(other))
 
     def detect_conflicts(self, change_id: str, paths: Collection[RepoPath] | None = None) -> None:
         """Compares a change with main and all open ones, and publishes what is new or gone.
@@ -101,8 +97,11 @@ class Conflicts(Workspaces):
         only = frozenset(paths) if paths is not None else None
         found: dict[_Pair, Conflict] = {}
         if not change.status.is_final:
-            alone = self.compose(*self.main(), self._parts(change, only))
-            for conflict in alone.conflicts():
+            layers = self.stack(change)
+            if only is not None:
+                layers = _parts(layers, paths_near(only, [layer.edits for layer in layers]))
+            alone = self.compose(*self.main(), layers)
+            for conflict in _concerning(only, alone):
                 pair = _Pair(change.id, conflict.their_side.change_id, conflict.path)
                 found[pair] = conflict
             for other in self._open_changes():
@@ -181,29 +180,27 @@ class Conflicts(Workspaces):
     _published: dict[_Pair, str] | None = None
 
 
-def _restricted(layer: Layer, paths: frozenset[RepoPath]) -> Layer:
-    """A layer with only its edits at some paths, and at those they were moved from or to."""
-    known, part = layer.edits.edits, OverlayEdits()
-    wanted = [path for path in paths if path in known]
-    while wanted:
-        path = wanted.pop()
-        if path in part.edits or path not in known:
-            continue
-        edit = part.edits[path] = known[path]
-        wanted += [other for other in (edit.origin, edit.moved_to) if other is not None]
-    return Layer(layer.change_id, layer.version, part, layer.revision)
+def _parts(layers: Iterable[Layer], near: frozenset[RepoPath]) -> tuple[Layer, ...]:
+    """Layers with only their edits near some paths: the rest costs nothing."""
+    near = near.union(*(parents(path) for path in near))
+    return tuple(replace(layer, edits=PartOfOverlay(layer.edits, near)) for layer in layers)
 
 
-def _may_meet(mine: OverlayEdits, others: OverlayEdits, only: frozenset[RepoPath] | None) -> bool:
-    """Whether two changes touch a file in common, or a file and a directory of one name."""
-    if mine.directory_moves or others.directory_moves:
-        return True
-    paths = mine.edits.keys() if only is None else only
-    if any(path in others.edits for path in paths):
-        return True
-    if any(above in others.edits for path in paths for above in parents(path)):
-        return True
-    return any(above in paths for path in others.edits for above in parents(path))
+def _concerning(only: frozenset[RepoPath] | None, live: LiveView) -> Iterator[Conflict]:
+    """The conflicts at some paths, or in the edits of some paths: a part is sure of no others."""
+    for conflict in live.conflicts():
+        if only is None or conflict.path in only or live.edited_path(conflict.path) in only:
+            yield conflict
+
+
+def _meets(paths: Iterable[RepoPath], others: Overlay) -> bool:
+    """Whether a change touches one of some paths, or has a file and a directory meet there."""
+    return any(
+        others.knows(path)
+        or others.has_edits_in(path)
+        or any(others.knows(above) for above in parents(path))
+        for path in paths
+    )
 
 
 def _fingerprint(event: ConflictEvent) -> str:

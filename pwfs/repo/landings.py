@@ -166,7 +166,7 @@ class Landings(Viewing):
             self._switch(workspace, following)
         return following
 
-    def _landed_edits(self, change: Change, version: int) -> dict[RepoPath, FileEdit]:
+    def _landed_edits(self, change: Change, version: int) -> Mapping[RepoPath, FileEdit]:
         landed = version and self.is_landed(change.id)
         return self.edits(change, version).edits if landed else {}
 

@@ -7,6 +7,7 @@ thread and none of them awaits, so what one call returns is a consistent state.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 
 from pwfs.model.entries import FileEntry
@@ -21,6 +22,7 @@ from pwfs.views.resolution import Clash, Merge, Merger, Renames, Settled, Side
 from pwfs.views.trees import TreeSource, diff_trees
 
 REBUILD_EDITS_MAX = 2_000
+RENAMES_KEPT_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ class LiveView:
         )
 
     def _renames_since(self, until: Seq) -> Callable[[Seq], Renames]:
-        return lambda since: self._around.renames_between(since, until)
+        """Main's renames up to a moment: they stay what they are, and each edit asks for them."""
+        return lru_cache(RENAMES_KEPT_MAX)(lambda since: self._around.renames_between(since, until))
 
     # Reading
 
@@ -310,11 +313,12 @@ class LiveView:
     def net_edits(self) -> Iterator[NetEdit]:
         """Yields what the topmost layer makes of what is below it, merged, by path."""
         own = self.layers[-1].change_id
-        sources = set(self._shown.moved_from.values())
+        moved_from = self._shown.moved_from
+        sources = set(moved_from.values())
         for path in sorted(self._shown.resolutions):
             if self._shown.sides[path].change_id != own:
                 continue
-            source = self._shown.moved_from.get(path, path)
+            source = moved_from.get(path, path)
             before, after = self.below(source), self.file(path)
             if after is None:
                 if before is not None and path not in sources:
@@ -378,21 +382,25 @@ class LiveView:
 
         ``paths`` are those whose edits are others now.
         """
+        return self.follow_step(paths) | self._noted()
+
+    def follow_step(self, paths: frozenset[RepoPath]) -> frozenset[RepoPath]:
+        """Follows a step of the transaction under way; returns the paths that it may have moved.
+
+        Nobody is told of them: `own_edits_changed` returns them again after the commit.
+        """
         *lower, own = self.layers
         own = replace(own, revision=own.edits.revision)
         self._position = replace(self._position, layers=(*lower, own))
-        if own.edits.directory_moves:
-            before = self._shown
-            self._build(self._locate())
-            return self._differing(before, frozenset()) | self._noted()
         replaced = self._shown.replace(own, paths, below=self._below)
-        return (self.rebuild() if replaced is None else replaced) | self._noted()
+        if replaced is not None:
+            return replaced
+        before = self._shown
+        self._build(self._locate())
+        return self._differing(before, frozenset())
 
     def _noted(self) -> frozenset[RepoPath]:
-        """The files touched since `take_before`, also by a step of the transaction under way.
-
-        Such a step moves the view, but nobody is told of it before the commit.
-        """
+        """The files touched since `take_before`, also by the steps of a transaction."""
         tree = self._shown.tree
         assert tree.before is not None
         return frozenset(

@@ -232,7 +232,7 @@ class Viewing(Changes):
             return
         for live in self._lives.values():
             if live.layers and live.layers[-1].change_id == change.id:
-                live.own_edits_changed(frozenset(own))
+                live.follow_step(frozenset(own))
 
     # What a view shows, for programs
 

@@ -1,55 +1,27 @@
-"""Lays a change's edits over what is below, file by file.
+"""Lays a change's edits over what is below, file by file (`pwfs.views.placing` has the rules)."""
 
-The rules are those of a three-way merge of trees (base, theirs = what the view holds so far,
-yours = the overlay's), with renames known from the log instead of guessed from contents: an edit
-follows a file that the other side renamed, and a new file follows a directory that the other
-side renamed.
-"""
-
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from pwfs.model.entries import FileEntry
-from pwfs.model.ids import ChangeId, Seq
-from pwfs.model.paths import RepoPath, is_under, join, parents, split
+from pwfs.model.ids import SEQ_ZERO, ChangeId, Seq
+from pwfs.model.paths import RepoPath, is_under, parents
 from pwfs.model.views import ConflictType
 from pwfs.views.editor import DIRECTORY, PENDING, Directory, Pending, TreeEditor
-from pwfs.views.overlay import FileEdit, OverlayEdits
-from pwfs.views.resolution import (
-    Clash,
-    Merge,
-    Merger,
-    Renames,
-    Resolution,
-    Side,
-    Taken,
-    merge_files,
-)
+from pwfs.views.newcomers import Newcomers
+from pwfs.views.overlay import FileEdit
+from pwfs.views.placing import Layer, Placing, side_of
+from pwfs.views.resolution import Clash, Merge, Merger, Renames, Resolution, Side, Taken
+
+__all__ = ["Composition", "Layer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A change at a version (0: its draft) with its edits.
-
-    ``revision`` is the edits' own, so that layers compare as different after an operation.
-    """
-
-    change_id: ChangeId
-    version: int
-    edits: OverlayEdits
-    revision: int
-
-
-class Composition:
+class Composition(Placing):
     """A view's tree while layers are laid on it.
 
     ``tree`` shows the result; files to be merged are pending in it and stand in ``resolutions``
     with everything else a layer decided. ``edit_at`` maps a path shown to the path of the edit it
-    comes from, another one when a rename or a collision moved it; ``moved_from`` tells where a
-    renamed file is below the layer. ``renames_since`` tells main's
-    renames between a sequence number and this view's base. ``takes_yours`` lets a deletion win
-    over what theirs made of the file (the policy ``last_write``).
+    comes from, another one when a rename or a collision moved it.
     """
 
     def __init__(
@@ -61,19 +33,24 @@ class Composition:
         merger: Merger,
         takes_yours: bool = False,
     ) -> None:
+        super().__init__(
+            base_seq=base_seq, renames_since=renames_since, merger=merger, takes_yours=takes_yours
+        )
         self.tree = tree
-        self._takes_yours = takes_yours
-        self.base_seq = base_seq
-        self.merger = merger
         self.resolutions: dict[RepoPath, Resolution] = {}
         self.edit_at: dict[RepoPath, RepoPath] = {}
         self.sides: dict[RepoPath, Side] = {}
         self.times: dict[RepoPath, datetime] = {}
-        self.moved_from: dict[RepoPath, RepoPath] = {}
-        self._shown_elsewhere: dict[RepoPath, set[RepoPath]] = {}
-        self._has_collisions = False
-        self._renames_since = renames_since
-        self._layer_renames = Renames({}, {})
+        self.layer_renames = Renames({}, {})
+        self._elsewhere: dict[RepoPath, set[RepoPath]] = {}
+        """Where else than at its path an edit may be seen, or what else it depends on."""
+        self._from_elsewhere: dict[RepoPath, set[RepoPath]] = {}
+        """The same the other way round."""
+        self._newcomers: Newcomers | None = None
+        self._along: dict[RepoPath, RepoPath] = {}
+        """Both names of each file that goes along with a directory, and where it is below."""
+        self._aside: set[RepoPath] = set()
+        """Where files stand for which there was no room where they belong."""
         self._below: Composition = self
 
     def add(self, layer: Layer, *, below: "Composition | None" = None) -> None:
@@ -83,13 +60,23 @@ class Composition:
         `replace` can be used later.
         """
         self._below = below or self
+        self._newcomers = Newcomers(layer.edits)
+        self._moved_from = {}
+        self._elsewhere, self._from_elsewhere, self._along = {}, {}, {}
         placed = self._place_all(layer, layer.edits.edits.values())
-        self._move_newcomers(layer, placed)
-        self._apply(placed, layer)
+        along = self._newcomers.decide(self._below.tree, placed.__contains__)
+        self._apply(placed, along, layer)
         for edit in layer.edits.edits.values():
             if edit.origin is not None and edit.result is not None:
-                self._layer_renames.files[edit.origin] = edit.path
-        self._layer_renames.directories.update(layer.edits.directory_moves)
+                self.layer_renames.files[edit.origin] = edit.path
+        for source, move in layer.edits.directory_moves.items():
+            self.layer_renames.directories[source] = move.target
+
+    @property
+    def moved_from(self) -> Mapping[RepoPath, RepoPath]:
+        """Where the files that the topmost layers moved are below these, by where they are now."""
+        along = {goal: path for goal, path in self._along.items() if goal != path}
+        return {**self._moved_from, **along}
 
     def move_base(self, base_seq: Seq, renames_since: Callable[[Seq], Renames]) -> None:
         """Stands on a later main, which the caller has seen to be the same for what was laid."""
@@ -99,83 +86,127 @@ class Composition:
     def replace(
         self, layer: Layer, paths: frozenset[RepoPath], *, below: "Composition"
     ) -> frozenset[RepoPath] | None:
-        """Lays anew the edits at some paths of the topmost layer.
+        """Lays anew the edits at some paths of the topmost layer, as `add` would with all of them.
 
-        Returns the paths that may show something else now, or None when only composing the view
-        anew is sure to be right: this composition is not to be used any more then.
+        Takes time proportional to what these edits concern. Returns the paths that may show
+        something else now, or None when only composing the view anew is sure to be right, as where
+        a file and a directory meet: this composition is not to be used any more then.
         """
-        if layer.edits.directory_moves:
+        assert self._newcomers is not None, "a layer was laid"
+        if self._aside:
             return None
-        stale = set(paths)
-        for path in paths:
-            elsewhere = self._shown_elsewhere.get(path, set())
-            stale |= {shown for shown in elsewhere if self.edit_at.get(shown) == path}
-        had_collisions = self._has_collisions
-        if had_collisions or any(self._is_anothers(path, layer, paths) for path in stale):
-            return None
-        for path in stale:
-            found = below.tree.get(path)
-            if found is DIRECTORY or self.tree.get(path) is DIRECTORY:
-                return None
-            if found is not None and any(
-                self.tree.get(above) not in (None, DIRECTORY) for above in parents(path)
-            ):
-                return None
-        for path in paths:
-            self._shown_elsewhere.pop(path, None)
-        for path in stale:
-            self.tree.remove(path)
-            for known in (self.resolutions, self.edit_at, self.sides, self.times):
-                known.pop(path, None)
-            self.moved_from.pop(path, None)
-        for path in stale:
-            found = below.tree.get(path)
-            if found is not None:
-                assert not isinstance(found, Directory)
-                self.tree.set(path, found)
-            if path in below.resolutions:
-                self.resolutions[path] = below.resolutions[path]
-                self.edit_at[path] = below.edit_at[path]
-                self.sides[path] = below.sides[path]
-                self.times[path] = below.times[path]
         self._below = below
-        edits = [edit for path in paths if (edit := layer.edits.edits.get(path)) is not None]
-        placed = self._place_all(layer, edits)
-        if self._has_collisions or any(self._is_anothers(path, layer, paths) for path in placed):
-            return None
-        self._apply(placed, layer)
-        return frozenset(stale) | frozenset(placed)
+        placed, stale = self._place_again(layer, paths)
 
-    def _is_anothers(self, path: RepoPath, layer: Layer, paths: frozenset[RepoPath]) -> bool:
-        """Whether a file shown comes from an edit of the layer that is not among ``paths``."""
-        owner = self.edit_at.get(path)
-        return (
-            owner is not None
-            and owner not in paths
-            and self.sides[path].change_id == layer.change_id
-            and self.resolutions[path] != Taken(None)
-        )
+        def is_placed(path: RepoPath) -> bool:
+            return path in placed or (path not in stale and self._is_edited(path, layer))
+
+        returned, along = self._newcomers.follow(below.tree, stale, is_placed)
+        stale |= placed.keys() | returned | along.keys() | set(along.values())
+        if self._aside or any(self._meets_directory(path) for path in stale):
+            return None
+        for path in stale:
+            self._clear(path)
+        for path in stale:
+            self._restore(path)
+        self._apply(placed, along, layer)
+        return None if self._aside else frozenset(stale)
+
+    def _place_again(
+        self, layer: Layer, paths: Iterable[RepoPath]
+    ) -> tuple[dict[RepoPath, tuple[FileEdit, Resolution]], set[RepoPath]]:
+        """Places edits, and all others that are seen where these were or are now.
+
+        Returns what is placed, and every path at which one of them was or is seen.
+        """
+        again, stale = set(paths), set(paths)
+        pending = list(again)
+        placed: dict[RepoPath, tuple[FileEdit, Resolution]] = {}
+        while pending:
+            path = pending.pop()
+            spots = self._elsewhere.pop(path, set())
+            for spot in spots:
+                self._from_elsewhere[spot].discard(path)
+            self._moved_from.pop(path, None)
+            edit = layer.edits.edits.get(path)
+            if edit is not None:
+                self._place_one(placed, edit, layer)
+            spots = {path} | spots | self._elsewhere.get(path, set())
+            stale |= spots
+            for spot in spots:
+                for other in (spot, *self._from_elsewhere.get(spot, ())):
+                    if other not in again and layer.edits.knows(other):
+                        again.add(other)
+                        pending.append(other)
+        return placed, stale
+
+    def _is_edited(self, path: RepoPath, layer: Layer) -> bool:
+        """Whether an edit of the topmost layer decides what is at a path."""
+        side = self.sides.get(path)
+        return side is not None and side.change_id == layer.change_id and path not in self._along
+
+    def _meets_directory(self, path: RepoPath) -> bool:
+        """Whether a file and a directory meet at a path: what is there depends on others, too."""
+        found = self._below.tree.get(path)
+        if found is DIRECTORY or self.tree.get(path) is DIRECTORY:
+            return True
+        if found is not None:
+            for above in parents(path):
+                there = self.tree.get(above)
+                if there is not None:
+                    return there is not DIRECTORY
+        return False
+
+    def _clear(self, path: RepoPath) -> None:
+        self.tree.remove(path)
+        for known in (self.resolutions, self.edit_at, self.sides, self.times):
+            known.pop(path, None)
+        self._along.pop(path, None)
+
+    def _restore(self, path: RepoPath) -> None:
+        """Shows what is below at a path."""
+        below = self._below
+        found = below.tree.get(path)
+        if found is not None:
+            assert not isinstance(found, Directory)
+            self.tree.set(path, found)
+        if path in below.resolutions:
+            self.resolutions[path] = below.resolutions[path]
+            self.edit_at[path] = below.edit_at[path]
+            self.sides[path] = below.sides[path]
+            self.times[path] = below.times[path]
 
     def shown_elsewhere(self, path: RepoPath) -> RepoPath | None:
         """Where the topmost layer's edit of a path is shown, if that is not there."""
-        for shown in self._shown_elsewhere.get(path, ()):
+        for shown in self._elsewhere.get(path, ()):
             if self.edit_at.get(shown) == path and self.tree.get(shown) is not None:
                 return shown
         return None
+
+    def _depends(self, edit: RepoPath, path: RepoPath) -> None:
+        if path != edit:
+            self._elsewhere.setdefault(edit, set()).add(path)
+            self._from_elsewhere.setdefault(path, set()).add(edit)
 
     def _place_all(
         self, layer: Layer, edits: Iterable[FileEdit]
     ) -> dict[RepoPath, tuple[FileEdit, Resolution]]:
         placed: dict[RepoPath, tuple[FileEdit, Resolution]] = {}
         for edit in edits:
-            for path, resolution in self._place(edit, layer):
-                if path in placed and resolution == Taken(None):
-                    continue
-                before = placed.get(path)
-                placed[path] = (edit, resolution)
-                if before is not None and before[1] != Taken(None):
-                    self._set_aside(placed, path, before, layer)
+            self._place_one(placed, edit, layer)
         return placed
+
+    def _place_one(
+        self, placed: dict[RepoPath, tuple[FileEdit, Resolution]], edit: FileEdit, layer: Layer
+    ) -> None:
+        for path, resolution in self._place(edit, layer):
+            self._depends(edit.path, path)
+            if path in placed and resolution == Taken(None):
+                continue
+            before = placed.get(path)
+            placed[path] = (edit, resolution)
+            if before is not None and before[1] != Taken(None):
+                self._set_aside(placed, path, before, layer)
 
     def _set_aside(
         self,
@@ -185,7 +216,6 @@ class Composition:
         layer: Layer,
     ) -> None:
         """Keeps both of two edits that came to one path, because theirs moved a file there."""
-        self._has_collisions = True
         if other[0].path == path:
             other, placed[path] = placed[path], other
         edit, resolution = other
@@ -199,22 +229,43 @@ class Composition:
             yours=edit.result,
             shown=self._force(resolution),
             their_side=self._side_at(path),
-            your_side=_side(edit, layer),
+            your_side=side_of(edit, layer),
         )
         placed[aside] = (edit, clash)
+        self._aside.add(aside)
+        self._depends(edit.path, aside)
 
-    def _apply(self, placed: dict[RepoPath, tuple[FileEdit, Resolution]], layer: Layer) -> None:
+    def _apply(
+        self,
+        placed: dict[RepoPath, tuple[FileEdit, Resolution]],
+        along: dict[RepoPath, RepoPath],
+        layer: Layer,
+    ) -> None:
+        """Shows edits, and the files that go ``along`` with directories, by where they are below."""
+        for path, goal in along.items():
+            edit = self._going_along(path, goal)
+            placed[path] = (edit, Taken(None))
+            placed[goal] = (edit, Taken(edit.result))
+            self._along[path] = self._along[goal] = path
         for path, (_, resolution) in placed.items():
             if _shown(resolution) is None:
                 self.tree.remove(path)
         for path, (edit, resolution) in placed.items():
             self._show(path, edit, resolution, layer)
 
+    def _going_along(self, path: RepoPath, goal: RepoPath) -> FileEdit:
+        assert self._newcomers is not None
+        moved_at = self._newcomers.moved_at(path)
+        entry = self._file(path)
+        return FileEdit(goal, SEQ_ZERO, moved_at, entry, self.base_seq, entry, origin=path)
+
     def _show(self, path: RepoPath, edit: FileEdit, resolution: Resolution, layer: Layer) -> None:
         shown = _shown(resolution)
         if shown is not None:
             spot = self._free_spot(path, layer.change_id)
             if spot != path:
+                self._aside.add(spot)
+                self._depends(edit.path, spot)
                 resolution = Clash(
                     type=ConflictType.FILE_DIRECTORY,
                     base=edit.base,
@@ -222,7 +273,7 @@ class Composition:
                     yours=edit.result,
                     shown=edit.result,
                     their_side=self._side_near(path),
-                    your_side=_side(edit, layer),
+                    your_side=side_of(edit, layer),
                 )
                 shown = edit.result
                 path = spot
@@ -230,9 +281,7 @@ class Composition:
                 self.tree.set(path, shown)
         self.resolutions[path] = resolution
         self.edit_at[path] = edit.path
-        if path != edit.path:
-            self._shown_elsewhere.setdefault(edit.path, set()).add(path)
-        self.sides[path] = _side(edit, layer)
+        self.sides[path] = side_of(edit, layer)
         self.times[path] = edit.timestamp
 
     def _free_spot(self, path: RepoPath, change_id: ChangeId) -> RepoPath:
@@ -248,172 +297,6 @@ class Composition:
                 return self._free_spot(aside, change_id)
         return path
 
-    def _place(self, edit: FileEdit, layer: Layer) -> list[tuple[RepoPath, Resolution]]:
-        if edit.result is None:
-            return self._delete(edit, layer)
-        if edit.origin is not None:
-            return self._rename(edit, edit.result, edit.origin, layer)
-        if edit.moved_to is not None:
-            return [(edit.path, Taken(edit.result))]
-        theirs = self._file(edit.path)
-        if theirs is None and edit.base is not None:
-            return self._edit_of_missing(edit, edit.result, edit.base, layer)
-        if theirs is None:
-            return [(self._follow_directory(edit), Taken(edit.result))]
-        return [
-            (edit.path, self._three_way(edit, edit.path, edit.base, theirs, edit.result, layer))
-        ]
-
-    def _delete(self, edit: FileEdit, layer: Layer) -> list[tuple[RepoPath, Resolution]]:
-        theirs = self._file(edit.path)
-        if edit.moved_to is not None:
-            return [] if theirs is None else [(edit.path, Taken(None))]
-        side = _side(edit, layer)
-        if theirs is not None:
-            if theirs == edit.base:
-                return [(edit.path, Taken(None))]
-            clash = Clash(
-                type=ConflictType.DELETE_MODIFY,
-                base=edit.base,
-                theirs=theirs,
-                yours=None,
-                shown=None if self._takes_yours else theirs,
-                their_side=self._side_at(edit.path),
-                your_side=side,
-            )
-            return [(edit.path, clash)]
-        target = self._their_target(edit.path, edit.base_seq)
-        moved = self._file(target) if target is not None else None
-        if target is None or moved is None or edit.base is None:
-            return []
-        return [
-            (
-                target,
-                Clash(
-                    type=ConflictType.RENAME_DELETE,
-                    base=edit.base,
-                    theirs=moved,
-                    yours=None,
-                    shown=None if self._takes_yours else moved,
-                    their_side=self._side_at(target),
-                    your_side=side,
-                ),
-            )
-        ]
-
-    def _edit_of_missing(
-        self, edit: FileEdit, result: FileEntry, base: FileEntry, layer: Layer
-    ) -> list[tuple[RepoPath, Resolution]]:
-        """Yours edited a file that theirs deleted or renamed."""
-        if result == base:
-            return []
-        target = self._their_target(edit.path, edit.base_seq)
-        moved = self._file(target) if target is not None else None
-        if target is not None and moved is not None:
-            return [(target, self._three_way(edit, target, base, moved, result, layer))]
-        clash = Clash(
-            type=ConflictType.MODIFY_DELETE,
-            base=base,
-            theirs=None,
-            yours=result,
-            shown=result,
-            their_side=self._side_at(edit.path),
-            your_side=_side(edit, layer),
-        )
-        return [(edit.path, clash)]
-
-    def _rename(
-        self, edit: FileEdit, result: FileEntry, origin: RepoPath, layer: Layer
-    ) -> list[tuple[RepoPath, Resolution]]:
-        path, side = edit.path, _side(edit, layer)
-        theirs = self._file(origin)
-        their_path = origin
-        type_ = None
-        if theirs is None:
-            target = self._their_target(origin, edit.base_seq)
-            theirs = self._file(target) if target is not None else None
-            if target is not None and theirs is not None:
-                their_path = target
-                type_ = None if target == path else ConflictType.RENAME_RENAME
-            else:
-                type_ = ConflictType.RENAME_DELETE
-        at_target = self._file(path) if their_path != path else None
-        is_taken = (
-            at_target is not None
-            and at_target not in (edit.replaced, result)
-            and not self._moves_away(layer, path)
-        )
-        if type_ is not None and at_target is not None and is_taken:
-            there = self._side_at(path)
-            type_ = ConflictType.RENAME_ADD
-            return [(path, merge_files(type_, None, at_target, result, there, side))]
-        if type_ is not None:
-            clash = Clash(
-                type=type_,
-                base=edit.base,
-                theirs=theirs,
-                yours=result,
-                shown=result,
-                their_side=self._side_at(their_path),
-                your_side=side,
-            )
-            return [(path, clash)]
-        assert theirs is not None
-        placed: list[tuple[RepoPath, Resolution]] = []
-        if their_path != path and not self._is_written(layer, their_path):
-            placed.append((their_path, Taken(None)))
-        resolution = self._three_way(edit, their_path, edit.base, theirs, result, layer)
-        if (
-            at_target is not None
-            and at_target != edit.replaced
-            and not _same(resolution, at_target)
-        ):
-            settled = self._force(resolution)
-            differs = settled is not None and settled != at_target
-            if settled is not None and differs and not self._moves_away(layer, path):
-                resolution = merge_files(
-                    ConflictType.RENAME_ADD, None, at_target, settled, self._side_at(path), side
-                )
-        placed.append((path, resolution))
-        if their_path != path:
-            self.moved_from[path] = their_path
-        return placed
-
-    def _three_way(
-        self,
-        edit: FileEdit,
-        their_path: RepoPath,
-        base: FileEntry | None,
-        theirs: FileEntry,
-        yours: FileEntry,
-        layer: Layer,
-    ) -> Resolution:
-        if theirs in (base, yours):
-            return Taken(yours)
-        if yours == base:
-            return Taken(theirs)
-        type_ = ConflictType.CONTENT if base is not None else ConflictType.ADD_ADD
-        return merge_files(
-            type_, base, theirs, yours, self._side_at(their_path), _side(edit, layer)
-        )
-
-    def _force(self, resolution: Resolution) -> FileEntry | None:
-        if isinstance(resolution, Merge):
-            return self.merger.settle(resolution).entry
-        return resolution.entry if isinstance(resolution, Taken) else resolution.shown
-
-    def _file(self, path: RepoPath) -> FileEntry | None:
-        """The file below at a path, merged if need be; None for nothing or a directory."""
-        found = self._below.tree.get(path)
-        if isinstance(found, Pending):
-            resolution = self._below.resolutions[path]
-            assert isinstance(resolution, Merge)
-            return self.merger.settle(resolution).entry
-        return None if isinstance(found, Directory) else found
-
-    def _side_at(self, path: RepoPath) -> Side:
-        return self._below.sides.get(path) or Side(None, 0, self.base_seq)
-
     def _side_near(self, path: RepoPath) -> Side:
         """Whose file stands above a path, or whose files stand below it."""
         sides = self._below.sides
@@ -422,73 +305,8 @@ class Composition:
                 return sides[near]
         return next((sides[p] for p in sides if is_under(p, path)), self._side_at(path))
 
-    def _their_target(self, path: RepoPath, since: Seq) -> RepoPath | None:
-        target = self._renames_since(since).target(path)
-        return self._below._layer_renames.target(target or path) or target
-
-    def _follow_directory(self, edit: FileEdit) -> RepoPath:
-        """Where a new file goes: along with its directory, if theirs renamed that as a whole."""
-        directory, name = split(edit.path)
-        if not directory or self._below.tree.get(directory) is not None:
-            return edit.path
-        target = self._renames_since(edit.base_seq).directory_target(directory)
-        target = self._below._layer_renames.directory_target(target or directory) or target
-        return edit.path if target is None else join(target, name)
-
-    def _move_newcomers(
-        self, layer: Layer, placed: dict[RepoPath, tuple[FileEdit, Resolution]]
-    ) -> None:
-        """Files that theirs added to a directory which yours renamed as a whole go along."""
-        for source, target in layer.edits.directory_moves.items():
-            if self._below.tree.get(source) is not DIRECTORY or self._lives_in(layer, source):
-                continue
-            moved_at = _when(layer, source)
-            if moved_at is None:
-                # It held the layer's own files only; theirs is another directory of that name.
-                continue
-            for path, leaf in list(self._below.tree.files(source)):
-                goal = RepoPath(target + path[len(source) :])
-                if path in placed or path in layer.edits.edits or goal in placed:
-                    continue
-                entry = self._file(path) if leaf is PENDING else leaf
-                assert isinstance(entry, FileEntry)
-                edit = FileEdit(goal, Seq(0), moved_at, entry, self.base_seq, entry, origin=path)
-                placed[path] = (edit, Taken(None))
-                placed[goal] = (edit, Taken(entry))
-                self.moved_from[goal] = path
-
-    def _lives_in(self, layer: Layer, directory: RepoPath) -> bool:
-        """Whether the layer itself keeps files in a directory (then it was not moved whole)."""
-        return any(
-            is_under(edit.path, directory)
-            for edit in layer.edits.edits.values()
-            if edit.result is not None
-        )
-
-    def _is_written(self, layer: Layer, path: RepoPath) -> bool:
-        edit = layer.edits.edits.get(path)
-        return edit is not None and edit.result is not None
-
-    def _moves_away(self, layer: Layer, path: RepoPath) -> bool:
-        """Whether the layer moves what is below at a path elsewhere."""
-        return any(edit.origin == path for edit in layer.edits.edits.values())
-
-
-def _side(edit: FileEdit, layer: Layer) -> Side:
-    return Side(layer.change_id, layer.version, edit.seq)
-
 
 def _shown(resolution: Resolution) -> FileEntry | Pending | None:
     if isinstance(resolution, Merge):
         return PENDING
     return resolution.entry if isinstance(resolution, Taken) else resolution.shown
-
-
-def _same(resolution: Resolution, entry: FileEntry) -> bool:
-    return isinstance(resolution, Taken) and resolution.entry == entry
-
-
-def _when(layer: Layer, directory: RepoPath) -> datetime | None:
-    """When a layer last did something to what is below in a directory; None if it never did."""
-    edits = layer.edits.edits.values()
-    return max((e.timestamp for e in edits if is_under(e.source, directory)), default=None)

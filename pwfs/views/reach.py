@@ -1,10 +1,10 @@
 """Which paths an overlay depends on, so that most movement below it need not concern it."""
 
 from pwfs.model.paths import RepoPath, parents
-from pwfs.views.overlay import OverlayEdits
+from pwfs.views.overlay import Overlay
 
 
-def touched_paths(edits: OverlayEdits) -> frozenset[RepoPath]:
+def touched_paths(edits: Overlay) -> frozenset[RepoPath]:
     """All paths that an overlay's outcome depends on."""
     paths: set[RepoPath] = set()
     for edit in edits.edits.values():
@@ -13,9 +13,9 @@ def touched_paths(edits: OverlayEdits) -> frozenset[RepoPath]:
     return frozenset(paths)
 
 
-def interacts(edits: OverlayEdits, moved: frozenset[RepoPath]) -> bool:
+def interacts(edits: Overlay, moved: frozenset[RepoPath]) -> bool:
     """Tells whether changes below at ``moved`` can alter what an overlay's edits become."""
-    if edits.directory_moves:
+    if any(_is_moved(edits, above) for path in moved for above in parents(path)):
         return True
     touched = touched_paths(edits)
     if touched & moved:
@@ -29,3 +29,8 @@ def interacts(edits: OverlayEdits, moved: frozenset[RepoPath]) -> bool:
     return any(
         edit.base is None and edit.result is not None for edit in edits.edits.values()
     ) and any(above in above_edits for path in moved for above in parents(path) if above)
+
+
+def _is_moved(edits: Overlay, directory: RepoPath) -> bool:
+    """Whether an overlay moved a directory, or another to its place."""
+    return directory in edits.directory_moves or any(edits.moved_into(directory))

@@ -129,6 +129,13 @@ def test_their_new_file_follows_your_directory() -> None:
     assert scene.outcome() == ({"e/a": "aaa", "e/new": "nnn"}, {})
 
 
+def test_their_new_file_stays_where_its_name_is_taken() -> None:
+    """A file whose name in the renamed directory somebody has already covers nobody's file."""
+    scene = Scene({"d/a": "aaa"}, {"d/a": "aaa", "d/new": "nnn", "e/new": "other"})
+    scene.author.rename("d/a", "e/a", ("d", "e"))
+    assert scene.outcome() == ({"d/new": "nnn", "e/a": "aaa", "e/new": "other"}, {})
+
+
 def test_file_against_directory() -> None:
     """Where one side has a file and the other a directory, both are kept, one under a new name."""
     scene = Scene({}, {"x/deep": "ddd"})
