@@ -68,3 +68,11 @@ def moment(timestamp: str) -> str:
     """Cuts an RFC 3339 moment in UTC to whole seconds: ``2026-02-24T10:30:00Z``."""
     seconds, _, _ = timestamp.removesuffix("Z").removesuffix("+00:00").partition(".")
     return seconds + "Z"
+
+
+def describe_trouble(trouble: dict[str, Any]) -> str:
+    """Writes on one line what the daemon does not succeed in."""
+    about = f" ({trouble['about']})" if trouble["about"] else ""
+    tries = count(trouble["failures"], "failure")
+    since = moment(trouble["since"])
+    return _cell(f"{trouble['what']}{about}, {tries} since {since}: {trouble['error']}")

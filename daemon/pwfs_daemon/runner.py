@@ -27,12 +27,12 @@ from pwfs.model.queue import (
     TestKey,
 )
 from pwfs.model.views import ConflictEvent, Workspace
+from pwfs.repo.health import Health, guarded
 from pwfs.submit import (
     Action,
     Compose,
     Composition,
     Eject,
-    InvariantBroken,
     Land,
     Reuse,
     Snapshot,
@@ -61,7 +61,6 @@ FOLLOWED = frozenset(EventType) - {
     EventType.FILE_SKIPPED,
 }
 """What may concern the queue; agents' edits, which are most of all events, do not."""
-TROUBLE_PAUSE_S = 5.0
 ERROR_PAUSE_S_MAX = 60.0
 
 
@@ -105,6 +104,8 @@ class QueueRepository(Protocol):
 
     @property
     def state_dir(self) -> Path: ...
+    @property
+    def health(self) -> Health: ...
     @property
     def config(self) -> Settings: ...
     @property
@@ -179,6 +180,8 @@ class QueueRunner:
         self._repo = repo
         self._mount = mount
         self._execute = execute
+        self._serving = repo.health.duty("queue", "the queue cannot go on for now")
+        self._ending = repo.health.duty("queue", "a test's end is not stored")
         self._woken = trio.Event()
         self._seen: EventId | None = None
         self._tests: dict[AttemptId, _Test] = {}
@@ -200,20 +203,18 @@ class QueueRunner:
     async def _serve(self, nursery: trio.Nursery) -> None:
         while True:
             self._woken = trio.Event()
-            if not self._is_concerned():
-                await self._woken.wait()
-                continue
-            try:
-                await self._settle(nursery)
-            except PatchworkError as error:
+            is_concerned = False
+            with self._serving.attempt() as attempt:
+                is_concerned = self._is_concerned()
+                if is_concerned:
+                    await self._settle(nursery)
+            if attempt.error is not None:
                 # What was composed may rest on what turned out not to be so.
                 self._compositions.clear()
                 self._seen = None
-                log.warning("the queue cannot go on for now", error=str(error))
-                await trio.sleep(TROUBLE_PAUSE_S)
-            except InvariantBroken:
-                log.exception("the queue stands still: a defect would break a promise")
-                await trio.sleep(TROUBLE_PAUSE_S)
+                await trio.sleep(self._serving.pause_s())
+            elif not is_concerned:
+                await self._woken.wait()
 
     def _is_concerned(self) -> bool:
         """Whether something happened since the last look that the policy should know of."""
@@ -312,7 +313,7 @@ class QueueRunner:
                 while True:
                     if self._finish(test, ended, output_hash):
                         break
-                    await trio.sleep(TROUBLE_PAUSE_S)
+                    await trio.sleep(self._ending.pause_s(str(attempt.id)))
         finally:
             del self._tests[attempt.id]
             self._finish(test, Ended(AttemptState.STOPPED, None, "the daemon stopped"), None)
@@ -323,17 +324,14 @@ class QueueRunner:
 
         Returns whether the end is stored; if not, it is worth another try.
         """
-        if not test.is_decided:
-            attempt_id = test.attempt.id
-            try:
+        attempt_id = test.attempt.id
+        with self._ending.attempt(about=str(attempt_id)):
+            if not test.is_decided:
                 self._repo.finish_attempt(
                     attempt_id, ended.state, ended.exit_code, output_hash, ended.detail
                 )
-            except PatchworkError as error:
-                log.warning("a test's end is not stored", attempt=attempt_id, error=str(error))
-                return False
-            test.is_decided = True
-        return True
+                test.is_decided = True
+        return test.is_decided
 
     async def _perform(self, test: _Test, output: Path) -> Ended:
         """Runs the test in a throw-away workspace; what fails around it is an error, not a result."""
@@ -355,17 +353,19 @@ class QueueRunner:
                 repo.destroy_workspace(workspace.id)
         except (PatchworkError, OSError) as error:
             return Ended(AttemptState.ERROR, None, str(error))
+        except Exception as error:
+            log.exception("a test could not be run for a defect", attempt=attempt.id)
+            return Ended(AttemptState.ERROR, None, repr(error))
 
     async def _keep(self, output: Path) -> BlobHash | None:
-        try:
-            content = await trio.to_thread.run_sync(output.read_bytes)
+        with guarded(log, "a test's output is lost", output=str(output)):
+            try:
+                content = await trio.to_thread.run_sync(output.read_bytes)
+            except FileNotFoundError:
+                return None
             put = partial(self._repo.blobs.put, content, sync=True)
             return await trio.to_thread.run_sync(put)
-        except FileNotFoundError:
-            return None
-        except (PatchworkError, OSError) as error:
-            log.warning("a test's output is lost", output=str(output), error=str(error))
-            return None
+        return None
 
     async def _pause_after_error(self, test: _Test, ended: Ended) -> None:
         """Gives what is broken some time, before the error is stored and the test repeated."""
@@ -398,4 +398,5 @@ def _clear(state_dir: Path) -> None:
 
 
 def _remove(output: Path) -> None:
-    output.unlink(missing_ok=True)
+    with guarded(log, "a test's output is not removed", output=str(output)):
+        output.unlink(missing_ok=True)

@@ -118,26 +118,3 @@ def _clear_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
     raise RepositoryLocked(pid=None)
-
-
-def sever_connections(listener: socket.socket) -> None:
-    """Shuts down every open connection that was accepted from a listener.
-
-    Hypercorn shields its sends from cancellation, so a reader that stopped reading would keep
-    the daemon from ending; a send on a socket that was shut down fails at once.
-    """
-    address = listener.getsockname()
-    for link in list(Path("/proc/self/fd").iterdir()):
-        try:
-            if not link.is_socket():
-                continue
-            duplicate = os.dup(int(link.name))
-        except OSError:
-            continue
-        with socket.socket(fileno=duplicate) as connection:
-            try:
-                is_listening = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                if not is_listening and connection.getsockname() == address:
-                    connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue

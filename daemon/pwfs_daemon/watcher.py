@@ -4,20 +4,17 @@ The repository publishes only what is new, so looking twice at a path does no ha
 the watcher keeps no position of its own but looks over all open work when it starts.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-import structlog
 import trio
 
 from pwfs.model.changes import Change
-from pwfs.model.errors import PatchworkError
 from pwfs.model.events import Event, EventType
 from pwfs.model.ids import ChangeId, EventId
 from pwfs.model.paths import RepoPath
 from pwfs.repo import Repository
-
-log = structlog.get_logger(__name__)
 
 EVENTS_MAX = 1_000
 PATHS_MAX = 32
@@ -26,27 +23,85 @@ FOLLOWED = frozenset({EventType.OP_APPENDED, EventType.CHANGE_LANDED})
 
 async def watch_conflicts(repo: Repository) -> None:
     """Compares every edit with main and with all other open changes, until cancelled."""
-    moved = trio.Event()
-
-    def wake() -> None:
-        moved.set()
-
-    unsubscribe = repo.subscribe(wake)
+    watcher = _Watcher(repo)
+    unsubscribe = repo.subscribe(watcher.wake)
     try:
-        cursor = repo.log.last_event_id()
-        for change in _open_changes(repo):
-            await _compare(repo, change.id, _touched(repo, change))
-        while True:
-            moved = trio.Event()
-            events = repo.events(cursor, FOLLOWED, EVENTS_MAX)
-            if not events:
-                await moved.wait()
-                continue
-            cursor = EventId(events[-1].id)
-            for change_id, paths in _by_change(repo, events).items():
-                await _compare(repo, change_id, paths)
+        await watcher.run()
     finally:
         unsubscribe()
+
+
+class _Watcher:
+    """The paths of each change that are still to be compared, and how far the events are read."""
+
+    def __init__(self, repo: Repository) -> None:
+        self._repo = repo
+        self._moved = trio.Event()
+        self._cursor: EventId | None = None
+        self._owed: defaultdict[ChangeId, set[RepoPath]] = defaultdict(set)
+        self._again_at: dict[ChangeId, float] = {}
+        """When to try again those that failed, by trio's clock."""
+        self._reading = repo.health.duty("conflicts", "the log is not followed")
+        self._comparing = repo.health.duty("conflicts", "conflicts are not looked for")
+
+    def wake(self) -> None:
+        self._moved.set()
+
+    async def run(self) -> None:
+        while True:
+            self._moved = trio.Event()
+            is_more = False
+            with self._reading.attempt():
+                is_more = self._read_on()
+            now = trio.current_time()
+            for change_id in [c for c in self._owed if self._again_at.get(c, now) <= now]:
+                await self._compare(change_id)
+            if not is_more:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Waits until something moves, or until what failed is worth another try."""
+        until = min(self._again_at.values(), default=math.inf)
+        if pause_s := self._reading.pause_s():
+            until = min(until, trio.current_time() + pause_s)
+        with trio.move_on_at(until):
+            await self._moved.wait()
+
+    def _read_on(self) -> bool:
+        """Takes note of what is to be compared; returns whether there may be more to read."""
+        repo = self._repo
+        if self._cursor is None:
+            cursor = repo.log.last_event_id()
+            found = {change.id: _touched(repo, change) for change in _open_changes(repo)}
+        else:
+            events = repo.events(self._cursor, FOLLOWED, EVENTS_MAX)
+            if not events:
+                return False
+            cursor = events[-1].id
+            found = _by_change(repo, events)
+        for change_id, paths in found.items():
+            self._owed[change_id] |= paths
+            self._again_at.pop(change_id, None)
+        self._cursor = cursor
+        return True
+
+    async def _compare(self, change_id: ChangeId) -> None:
+        """Compares what is owed of a change; what fails, for a damaged content, stays owed."""
+        owed = self._owed[change_id]
+        self._again_at.pop(change_id, None)
+        with self._comparing.attempt(about=change_id) as attempt:
+            # After a failure each by itself, so that one hides no other.
+            size = PATHS_MAX if not self._comparing.pause_s(change_id) else 1
+            for batch in _batches(sorted(owed), size):
+                with attempt.part():
+                    self._repo.detect_conflicts(change_id, batch)
+                    owed.difference_update(batch)
+                await trio.lowlevel.checkpoint()
+        if attempt.error is None:
+            del self._owed[change_id]
+        else:
+            pause_s = self._comparing.pause_s(change_id)
+            self._again_at[change_id] = trio.current_time() + pause_s
 
 
 def _touched(repo: Repository, change: Change) -> set[RepoPath]:
@@ -74,16 +129,6 @@ def _open_changes(repo: Repository) -> list[Change]:
     return [change for change in repo.changes() if not change.status.is_final]
 
 
-async def _compare(repo: Repository, change_id: ChangeId, paths: Iterable[RepoPath]) -> None:
-    for batch in _batches(sorted(paths)):
-        try:
-            repo.detect_conflicts(change_id, batch)
-        except PatchworkError as error:
-            # A damaged blob must not end the watching of everything else.
-            log.warning("conflicts not compared", change=change_id, error=str(error))
-        await trio.lowlevel.checkpoint()
-
-
-def _batches(paths: list[RepoPath]) -> Iterator[list[RepoPath]]:
-    for start in range(0, len(paths), PATHS_MAX):
-        yield paths[start : start + PATHS_MAX]
+def _batches(paths: list[RepoPath], size: int) -> Iterator[list[RepoPath]]:
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]

@@ -9,6 +9,7 @@ from pwfs.model.queue import Attempt, AttemptState, EjectReason, Member, QueueIt
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 from pwfs.repo.config import Config
+from pwfs.repo.health import Health
 from pwfs.repo.landings import Candidate
 from pwfs.store.protocols import BlobStore, LogStore
 from pwfs.submit import Snapshot, hash_environment
@@ -41,6 +42,11 @@ class RunnerRepository:
     def state_dir(self) -> Path:
         """The repository's own directory."""
         return self._repo.state_dir
+
+    @property
+    def health(self) -> Health:
+        """The troubles of tasks."""
+        return self._repo.health
 
     @property
     def config(self) -> Config:

@@ -12,7 +12,7 @@ import trio
 from pwfs.fs.holding import Holding
 from pwfs.fs.nodes import Node
 from pwfs.fs.writing import Writing
-from pwfs.model.errors import PatchworkError
+from pwfs.repo.health import guarded
 
 QUIET_S = 1.0
 RETRY_S = 30.0
@@ -80,16 +80,14 @@ class Capturer:
         if space.is_gone:
             self._holding.pop(space, None)
             return
-        try:
+        with guarded(_log, "what is held is not logged", workspace=space.id):
             oldest = space.settle_since(until)
-        except (PatchworkError, OSError) as error:
-            _log.warning("what is held is not logged", workspace=space.id, error=str(error))
-            self._holding[space] = time.monotonic() + RETRY_S
+            if oldest is None:
+                self._holding.pop(space, None)
+            else:
+                self._holding[space] = oldest + QUIET_S
             return
-        if oldest is None:
-            self._holding.pop(space, None)
-        else:
-            self._holding[space] = oldest + QUIET_S
+        self._holding[space] = time.monotonic() + RETRY_S
 
     async def capture_all(self) -> None:
         """Logs everything that is written so far."""
@@ -108,15 +106,14 @@ class Capturer:
         if space.is_gone:
             self._dirty.pop(node, None)
             return
-        try:
+        with guarded(_log, "an open file is not captured", path=str(node.name)) as attempt:
             await space.capture(node)
-        except (PatchworkError, OSError) as error:
-            # It stays dirty and is tried again; `close` and `fsync` tell the program.
-            _log.warning("an open file is not captured", path=str(node.name), error=str(error))
-            if node.content is not None:
-                node.content.written_at = time.monotonic() + RETRY_S
-            return
         content = node.content
+        if attempt.error is not None:
+            # It stays dirty and is tried again; `close` and `fsync` tell the program.
+            if content is not None:
+                content.written_at = time.monotonic() + RETRY_S
+            return
         if content is None or not content.is_dirty:
             self._dirty.pop(node, None)
         space.discard_idle(node)

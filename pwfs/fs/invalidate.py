@@ -16,6 +16,8 @@ import pyfuse3
 import structlog
 import trio
 
+from pwfs.repo.health import guarded
+
 _log = structlog.get_logger(__name__)
 INC_EPOCH = struct.pack("IiQ", 16, 8, 0)
 """FUSE_NOTIFY_INC_EPOCH: every cached name is looked up again when it is next used."""
@@ -135,13 +137,17 @@ class Invalidator:
 
     def _send(self, item: _Item) -> None:
         ino, name, deleted_ino = item
-        try:
-            if name is None:
-                pyfuse3.invalidate_inode(ino, attr_only=True)
-            else:
-                pyfuse3.invalidate_entry(ino, name, deleted_ino)
-        except OSError as error:
-            if error.errno in _CLOSED:
-                self._closing = True
-            elif error.errno not in _QUIET:
-                _log.warning("invalidation failed", ino=ino, error=str(error))
+        # The thread must go on, or whoever drains the queue would wait for ever.
+        with guarded(_log, "invalidation failed", ino=str(ino)) as attempt:
+            try:
+                if name is None:
+                    pyfuse3.invalidate_inode(ino, attr_only=True)
+                else:
+                    pyfuse3.invalidate_entry(ino, name, deleted_ino)
+            except OSError as error:
+                if error.errno in _CLOSED:
+                    self._closing = True
+                elif error.errno not in _QUIET:
+                    raise
+        if attempt.error is not None:
+            self.bump()

@@ -6,6 +6,7 @@ steps may need it to.
 """
 
 import contextlib
+import math
 import os
 import secrets
 import shutil
@@ -86,7 +87,9 @@ class Mount:
         self._table = NodeTable()
         self._capturer = Capturer()
         self._damages = Damages(repo)
-        self._unsaved: set[str] = set()
+        self._saving = repo.health.duty(
+            "attributes", "attributes or the journal of open files are not saved; trying again"
+        )
         self._discarded = trio.Event()
         self._operations = MountOperations(self._table, os.fspath(repo.state_dir))
         self._invalidator: Invalidator | None = None
@@ -205,6 +208,7 @@ class Mount:
                 id_ = str(payload["workspace_id"])
                 self._views.gone(id_)
                 self._workspaces.gone(id_)
+                self._saving.forget(id_)
                 self._discard(self.repo.state_dir / "work" / id_)
             case EventType.CHANGE_LANDED:
                 self._at.changed("landed")
@@ -222,12 +226,15 @@ class Mount:
     async def _remove_discarded(self) -> None:
         """Removes what was discarded, by an earlier daemon too; until cancelled."""
         work = self.repo.state_dir / "work"
+        duty = self.repo.health.duty("discarding", "what was deleted is not removed")
         while True:
             self._discarded = trio.Event()
-            for doomed in work.glob(f"{_DOOMED}*"):
-                remove = partial(shutil.rmtree, doomed, ignore_errors=True)
-                await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
-            await self._discarded.wait()
+            with duty.attempt():
+                for doomed in work.glob(f"{_DOOMED}*"):
+                    remove = partial(shutil.rmtree, doomed, ignore_errors=True)
+                    await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
+            with trio.move_on_after(duty.pause_s() or math.inf):
+                await self._discarded.wait()
 
     def _refresh_workspaces(self) -> None:
         """Learns which workspaces may be written, and on which change they are."""
@@ -337,7 +344,7 @@ class Mount:
         self._invalidator = self._operations.invalidator = Invalidator(self._fuse_fd)
         for collection in (self._top, self._at, self._views, self._workspaces):
             collection.invalidator = self._invalidator
-        announcer = Announcer(self.mountpoint, self._top.root, self._invalidator)
+        announcer = Announcer(self.mountpoint, self._top.root, self._invalidator, self.repo.health)
         self._announcer = self._operations.announcer = announcer
         if taken is not None:
             spaces = restore_spaces(self._top, taken.state.spaces)
@@ -470,18 +477,9 @@ class Mount:
     def _save_all_rows(self) -> None:
         for space in self._workspaces.spaces.values():
             if isinstance(space, WorkspaceSpace) and not space.is_gone:
-                try:
+                with self._saving.attempt(about=space.id):
                     space.rows.save()
                     space.journal.mend()
-                    self._unsaved.discard(space.id)
-                except (PatchworkError, OSError) as error:
-                    if space.id not in self._unsaved:
-                        self._unsaved.add(space.id)
-                        _log.warning(
-                            "attributes or the journal of open files are not saved; trying again",
-                            workspace=space.id,
-                            error=str(error),
-                        )
 
     async def _wind_down(self) -> None:
         self._winding_down = True

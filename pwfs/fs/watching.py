@@ -29,6 +29,7 @@ from pwfs.fs import watchproc
 from pwfs.fs.attributes import entry_attributes, negative
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.nodes import Kind, Node
+from pwfs.repo.health import Health
 
 _log = structlog.get_logger(__name__)
 NAMES_MAX = 50_000
@@ -77,10 +78,13 @@ class _Step:
 class Announcer:
     """The names to tell watchers of, and the process that does it."""
 
-    def __init__(self, mountpoint: Path, top: Node, invalidator: Invalidator) -> None:
+    def __init__(
+        self, mountpoint: Path, top: Node, invalidator: Invalidator, health: Health
+    ) -> None:
         self._mountpoint = mountpoint
         self._top = top
         self._invalidator = invalidator
+        self._duty = health.duty("watchers", "watchers are not told of changes")
         self._names: dict[tuple[Node, str], Kind | None] = {}
         self._woken = trio.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -124,19 +128,21 @@ class Announcer:
             while True:
                 await self._woken.wait()
                 self._woken = trio.Event()
-                try:
-                    await self._announce_all()
-                except (OSError, trio.BrokenResourceError, EOFError) as error:
-                    await self._end()
-                    failures += 1
-                    if failures < TRIES_MAX:
+                with self._duty.attempt() as attempt:
+                    try:
+                        await self._announce_all()
+                    except OSError:
+                        failures += 1
+                        if failures == TRIES_MAX:
+                            raise
                         _log.info("the process that tells watchers is started anew")
+                        await self._end()
                         self._woken.set()
                     else:
-                        _log.warning("watchers are not told of changes", error=str(error))
-                        self._names.clear()
                         failures = 0
-                else:
+                if attempt.error is not None:
+                    await self._end()
+                    self._names.clear()
                     failures = 0
                 if not self._is_of_use:
                     _log.warning("watchers are not told of changes: PID namespaces differ")
@@ -275,11 +281,14 @@ class Announcer:
         assert self._to is not None
         assert self._from is not None
         data = "\0".join(fields).encode()
-        await self._to.send_all(len(data).to_bytes(4, "little") + data)
-        size = int.from_bytes(await self._receive(4), "little")
-        if size > _FRAME_BYTES_MAX:
-            raise EOFError("the process beside the daemon answers nonsense")
-        return (await self._receive(size)).decode()
+        try:
+            await self._to.send_all(len(data).to_bytes(4, "little") + data)
+            size = int.from_bytes(await self._receive(4), "little")
+            if size > _FRAME_BYTES_MAX:
+                raise ConnectionError("the process beside the daemon answers nonsense")
+            return (await self._receive(size)).decode()
+        except trio.BrokenResourceError as error:
+            raise ConnectionResetError("the process beside the daemon ended") from error
 
     async def _receive(self, size: int) -> bytes:
         assert self._from is not None
@@ -287,7 +296,7 @@ class Announcer:
         while len(data) < size:
             more = await self._from.receive_some(size - len(data))
             if not more:
-                raise EOFError("the process beside the daemon ended")
+                raise ConnectionResetError("the process beside the daemon ended")
             data += more
         return data
 

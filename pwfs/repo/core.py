@@ -18,6 +18,7 @@ from pwfs.model.ids import SEQ_ZERO, AgentId, ChangeId, Seq, TreeHash
 from pwfs.model.ops import NewOp, Op, OpType
 from pwfs.model.paths import RepoPath
 from pwfs.repo.config import load_config
+from pwfs.repo.health import Health
 from pwfs.repo.layout import Layout
 from pwfs.repo.live import LiveView
 from pwfs.repo.sources import Merging, TreeCache
@@ -64,6 +65,7 @@ class Core:
         self.log = log
         self.blobs = blobs
         self.config = load_config(layout.config)
+        self.health = Health()
         self.trees = TreeCache(log)
         self.merger = Merging(log, blobs)
         self._changes: dict[ChangeId, Change] = {}

@@ -7,6 +7,7 @@ the one that is asked for raises, or ends the process before or after it was mad
 
 import errno
 import os
+import pkgutil
 import sqlite3
 from collections.abc import Callable
 from functools import wraps
@@ -30,6 +31,27 @@ _CALLS = (
     "utime",
     "fsync",
 )
+
+
+def break_calls(name: str, times: int) -> None:
+    """Makes the next calls of a function or method raise what nobody expects.
+
+    ``name`` is dotted, as one would write it: ``pwfs.fs.writing.Writing.capture``.
+    """
+    owner_name, _, called = name.rpartition(".")
+    owner: Any = pkgutil.resolve_name(owner_name)
+    call = getattr(owner, called)
+    left = times
+
+    @wraps(call)
+    def breaking(*arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise KeyError("a defect")
+        return call(*arguments, **options)
+
+    setattr(owner, called, breaking)
 
 
 class Faults:

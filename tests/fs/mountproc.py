@@ -27,7 +27,7 @@ from pwfs.model.views import BaseType, ConflictPolicy, Overlay, ViewBase
 from pwfs.repo import Repository
 from pwfs.repo.checking import fsck
 from pwfs.repo.edits import OpRequest
-from tests.fs.faults import Faults
+from tests.fs.faults import Faults, break_calls
 
 
 def _say(message: object) -> None:
@@ -74,6 +74,11 @@ async def _do(
         return None
     if method == "heal":
         return _faults(repo).disarm()
+    if method == "break":
+        break_calls(*args)
+        return None
+    if method == "troubles":
+        return [trouble.task for trouble in repo.health.troubles()]
     if method == "nodes":
         return len(mount._table)
     await repo.settled()

@@ -20,7 +20,8 @@ from pwfs.model.events import Event, EventType
 from pwfs.model.ids import AgentId, AttemptId, BlobHash, EventId, ItemId, Seq, TreeHash, WorkspaceId
 from pwfs.model.queue import Attempt, AttemptState, EjectReason
 from pwfs.model.views import Workspace
-from pwfs.submit import Snapshot
+from pwfs.repo.health import Health
+from pwfs.submit import InvariantBroken, Snapshot
 from pwfs_daemon.runner import MountLike, QueueRepository, QueueRunner, output_path
 from pwfs_daemon.testproc import Ended, TestOrder, run_test
 from tests.submit.world import BEGIN, Edit, World
@@ -47,14 +48,19 @@ class Contents:
 
 @dataclass
 class RepositoryWorld(World):
-    """A `World` that a runner can serve; ``trouble`` is raised by the next landing."""
+    """A `World` that a runner can serve.
+
+    ``trouble`` is raised by the next landings, ``end_trouble`` when an attempt's end is stored.
+    """
 
     state_dir: Path = Path()
+    health: Health = field(default_factory=Health)
     config: Settings = field(default_factory=Settings)
     blobs: Contents = field(default_factory=Contents)
     made: dict[WorkspaceId, Workspace] = field(default_factory=dict)
     subscribers: list[Callable[[], None]] = field(default_factory=list)
     trouble: list[Exception] = field(default_factory=list)
+    end_trouble: list[Exception] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
     looks: int = 0
 
@@ -103,6 +109,8 @@ class RepositoryWorld(World):
         output_hash: BlobHash | None,
         detail: str,
     ) -> Attempt:
+        if self.end_trouble:
+            raise self.end_trouble.pop()
         attempt = super().finish_attempt(attempt_id, state, exit_code, output_hash, detail)
         self.tell()
         return attempt
@@ -319,12 +327,14 @@ async def test_errors_pause_before_the_repetition(
 
 
 @pytest.mark.allow_log("cannot go on")
-@pytest.mark.parametrize("trouble", [NoSpace(what="a landing"), StaleBase(1, 2)])
-async def test_trouble_with_the_store_is_waited_out(
+@pytest.mark.parametrize(
+    "trouble", [NoSpace(what="a landing"), StaleBase(1, 2), InvariantBroken("order"), KeyError("x")]
+)
+async def test_trouble_is_waited_out(
     world: RepositoryWorld, trouble: Exception, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """A full disk stops the queue for a while, and nothing else."""
-    world.trouble.append(trouble)
+    """A full disk stops the queue for a while, as does a defect of ours; nothing else ends."""
+    world.trouble += [trouble, trouble, trouble]
     world.submit("a")
 
     async def passing(order: TestOrder) -> Ended:
@@ -334,9 +344,38 @@ async def test_trouble_with_the_store_is_waited_out(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(QueueRunner(world, world, execute=passing).run)
         await empty(world)
+        await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert world.landed_names() == "a"
-    assert trio.current_time() - begin == pytest.approx(5)
+    assert trio.current_time() - begin == pytest.approx(1 + 2 + 4)
+    assert world.health.troubles() == []
+
+
+@pytest.mark.allow_log("could not be run", "output is lost|is not removed", "end is not stored")
+async def test_a_defect_around_a_test_ends_nothing(
+    world: RepositoryWorld, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The test is run again, and what could not be stored is stored later."""
+    world.end_trouble += [ValueError("not storable"), ValueError("not storable")]
+    world.submit("a")
+    tries = 0
+
+    async def defective(order: TestOrder) -> Ended:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise KeyError("a defect")
+        order.log.mkdir()
+        return Ended(AttemptState.PASSED, 0)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(QueueRunner(world, world, execute=defective).run)
+        await empty(world)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert world.landed_names() == "a"
+    assert next(attempt.detail for attempt in world.attempts.values()) == "KeyError('a defect')"
+    assert world.health.troubles() == []
 
 
 async def test_real_commands(world: RepositoryWorld) -> None:

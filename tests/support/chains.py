@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pwfs.model.ids import ChangeId, Seq
 from pwfs.model.ops import Op, OpType
 from pwfs.model.paths import RepoPath
+from pwfs.repo.sources import TreeCache
 from pwfs.store.protocols import LogStore
+from pwfs.views.trees import lookup
 
 
 def chains(log: LogStore) -> Iterator[str]:
@@ -49,7 +51,9 @@ class _Landed:
 
     def __init__(self, log: LogStore) -> None:
         self._log = log
+        self._trees = TreeCache(log)
         self._landings = log.landings()
+        self._roots = {landing.seq: landing.root for landing in self._landings}
         self._on: dict[RepoPath, list[tuple[Op, Seq]]] = {}
 
     def until(self, seq: Seq) -> None:
@@ -66,7 +70,8 @@ class _Landed:
     def may_precede(self, op: Op, path: RepoPath) -> bool:
         """Whether an operation's parent is the last that made its path what it was in main.
 
-        Landings behind it may only have left there what was there already.
+        Landings behind it may only have left there what was there already: by the same content, or
+        because what they did was merged away.
         """
         found = self._on.get(path, [])
         if op.parent_seq == 0:
@@ -75,8 +80,5 @@ class _Landed:
         numbers = [each.id for each, _ in found]
         if op.parent_seq not in numbers:
             return False
-        parent, _ = found[numbers.index(op.parent_seq)]
-        later = {landing: each for each, landing in found[numbers.index(op.parent_seq) + 1 :]}
-        return all(
-            each.path == path and each.new.entry == parent.new.entry for each in later.values()
-        )
+        landings = [landing for _, landing in found[numbers.index(op.parent_seq) :]]
+        return len({lookup(self._trees, self._roots[landing], path) for landing in landings}) == 1

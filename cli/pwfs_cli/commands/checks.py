@@ -15,7 +15,7 @@ from pwfs.model.exits import ExitCode
 from pwfs_cli.api import client
 from pwfs_cli.failures import ApiProblem
 from pwfs_cli.locate import STATE_NAME, find_root
-from pwfs_cli.output import show
+from pwfs_cli.output import describe_trouble, show
 from pwfs_cli.session import Json, session
 
 ROOM_BYTES_MIN = 200 * 1024 * 1024
@@ -133,6 +133,9 @@ def _daemon() -> Iterator[Finding]:
         return
     yield Finding("daemon", f"answers (pid {status['daemon']['pid']})")
     yield _native(bool(status["daemon"]["native"]))
+    for trouble in status["daemon"]["troubles"]:
+        advice = "It is tried again and again; daemon.log has more."
+        yield Finding(trouble["task"], describe_trouble(trouble), advice)
 
 
 def _native(is_native: bool) -> Finding:

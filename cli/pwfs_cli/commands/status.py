@@ -7,7 +7,7 @@ import typer
 
 from pwfs_cli.api import client, part
 from pwfs_cli.locate import find_workspace
-from pwfs_cli.output import count, show
+from pwfs_cli.output import count, describe_trouble, show
 from pwfs_cli.session import Json, session
 
 _LETTERS = {"added": "A", "deleted": "D", "modified": "M", "renamed": "R"}
@@ -79,3 +79,5 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"Mount: {daemon['mount']}"
     yield f"HTTP: {daemon['http']}"
     yield f"Daemon: pid {daemon['pid']}, version {daemon['version']}"
+    for trouble in daemon["troubles"]:
+        yield f"Trouble: {describe_trouble(trouble)}"

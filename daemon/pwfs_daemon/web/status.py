@@ -1,4 +1,4 @@
-"""``/api/status``, ``/api/head`` and ``/api/fsck``."""
+"""``/api/status``, ``/api/health``, ``/api/head`` and ``/api/fsck``."""
 
 import os
 
@@ -28,8 +28,16 @@ async def get_status() -> Response:
         "inodes": services().mount.inode_count,
         "open": services().mount.open_count,
         "http": services().http,
+        "troubles": to_json(repository().health.troubles()),
     }
     return answer({**found, "daemon": daemon})
+
+
+@routes.get("/health")
+async def get_health() -> Response:
+    """Tells what of the daemon's own work does not succeed for now. It waits for nothing."""
+    troubles = repository().health.troubles()
+    return answer({"status": "degraded" if troubles else "ok", "troubles": troubles})
 
 
 @routes.get("/head")

@@ -29,11 +29,7 @@ class Transport(enum.StrEnum):
 
 
 class TaggedApplication:
-    """An ASGI application that marks each request with the transport it came by.
-
-    It answers the lifespan protocol itself, because two servers share one application, which
-    must not be started twice.
-    """
+    """An ASGI application that marks each request with the transport it came by."""
 
     def __init__(self, application: Application, transport: Transport) -> None:
         self._application = application
@@ -41,26 +37,17 @@ class TaggedApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             tagged = {**scope, SCOPE_KEY: self._transport}
             await self._application(tagged, receive, partial(_send, send))
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
 
 
 async def _send(send: Send, message: Any) -> None:
     """Sends a message, the last one of a response whole.
 
-    Hypercorn starts a connection's idle timer while it sends that one, and tells Quart-Trio that
-    the request is over, which cancels the task that sends: without the shield the connection
-    would stay open for as long as its client likes.
+    While it sends that one Hypercorn tells Quart-Trio that the request is over, which cancels the
+    task that sends: without the shield it would not come to make the connection ready for the next
+    request.
     """
     is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
     with trio.CancelScope(shield=is_last):
