@@ -115,6 +115,26 @@ class ConflictEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ConflictNote:
+    """A conflict as it is stored: its contents by their names, None for an absent side.
+
+    ``marked_hash`` is the text with conflict markers, None where the view shows a whole side. The
+    rest is as in `ConflictEvent`.
+    """
+
+    type: ConflictType
+    path: RepoPath
+    your_change: ChangeId
+    your_version: int
+    their_change: ChangeId | None
+    conflicting_op: Seq
+    base_hash: BlobHash | None
+    your_hash: BlobHash | None
+    their_hash: BlobHash | None
+    marked_hash: BlobHash | None
+
+
+@dataclass(frozen=True, slots=True)
 class MaterializedFile:
     """One file of a materialized view."""
 

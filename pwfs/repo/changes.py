@@ -9,22 +9,20 @@ from pwfs.model.changes import Change, ChangeStatus, Version, check_transition
 from pwfs.model.entries import FileEntry
 from pwfs.model.errors import (
     AlreadyQueued,
-    Conflicted,
     DependencyCycle,
     InvalidArgument,
     NotFound,
     NothingToFreeze,
 )
 from pwfs.model.events import EventType
-from pwfs.model.ids import SEQ_ZERO, AgentId, ChangeId, Seq, TreeHash, slugify
+from pwfs.model.ids import AgentId, ChangeId, Seq, TreeHash, slugify
 from pwfs.model.ops import NewOp, OpType
 from pwfs.model.paths import RepoPath
-from pwfs.model.views import ConflictEvent, ConflictPolicy
-from pwfs.repo.core import Core
-from pwfs.repo.live import Conflict, LiveView, NetEdit, Position
+from pwfs.model.views import ConflictPolicy
+from pwfs.repo.live import LiveView, NetEdit, Position
+from pwfs.repo.telling import Telling
 from pwfs.views.compose import Layer
 
-MARKERS_SIZE_BYTES_MAX = 1024 * 1024
 TITLE_LENGTH_MAX = 500
 _AGENT = re.compile(r"[^\s\x00-\x1f\x7f]{1,100}")
 
@@ -53,7 +51,7 @@ def check_agent(name: str) -> AgentId:
     return AgentId(name)
 
 
-class Changes(Core):
+class Changes(Telling):
     """The part of a repository that knows changes."""
 
     def create_change(
@@ -336,45 +334,6 @@ class Changes(Core):
 
     def _content(self, entry: FileEntry | None) -> bytes:
         return self.blobs.get(entry.content_hash) if entry else b""
-
-    # Conflicts as programs receive them
-
-    def conflicted(self, subject: str, conflicts: Iterable[Conflict]) -> Conflicted:
-        """The error that names every path in conflict."""
-        found = tuple(conflicts)
-        return Conflicted(
-            subject=subject,
-            paths=tuple(conflict.path for conflict in found),
-            conflicts=tuple(self.conflict_event(conflict) for conflict in found),
-        )
-
-    def conflict_event(self, conflict: Conflict) -> ConflictEvent:
-        """A conflict with its contents."""
-        theirs, yours = conflict.their_side, conflict.your_side
-        op_seq = theirs.seq
-        if theirs.change_id is None:
-            op = self.log.last_op_on(conflict.path, landed_until=theirs.seq)
-            op_seq = op.id if op else SEQ_ZERO
-        shown = conflict.shown
-        marked = shown is not None and shown not in (conflict.theirs, conflict.yours)
-        assert yours.change_id is not None
-        return ConflictEvent(
-            type=conflict.type,
-            path=conflict.path,
-            your_change=yours.change_id,
-            your_version=yours.version,
-            their_change=theirs.change_id,
-            conflicting_op=op_seq,
-            base_content=self._text(conflict.base),
-            your_content=self._text(conflict.yours),
-            their_content=self._text(conflict.theirs),
-            conflict_markers=self._text(shown) if marked else "",
-        )
-
-    def _text(self, entry: FileEntry | None) -> str:
-        if entry is None or entry.size > MARKERS_SIZE_BYTES_MAX:
-            return ""
-        return self.blobs.get(entry.content_hash).decode("utf-8", "replace")
 
 
 def replayed(edit: NetEdit, base_seq: Seq, moved_from: Seq | None = None) -> NewOp:

@@ -1,6 +1,5 @@
 """Conflicts found while they arise: every open change against main and every other open change."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -8,15 +7,16 @@ import msgspec
 
 from pwfs.model.changes import Change, ChangeStatus
 from pwfs.model.events import EventType
-from pwfs.model.ids import ChangeId
+from pwfs.model.ids import BlobHash, ChangeId
 from pwfs.model.paths import RepoPath, parents
-from pwfs.model.views import ConflictEvent
+from pwfs.model.views import ConflictEvent, ConflictNote, ConflictType
 from pwfs.repo.live import Conflict, LiveView
 from pwfs.repo.workspaces import Workspaces
 from pwfs.views.compose import Layer
 from pwfs.views.overlay import Overlay
 from pwfs.views.part import PartOfOverlay, paths_near
 
+_Contents = tuple[ConflictType, BlobHash | None, BlobHash | None, BlobHash | None]
 OPEN_STATUSES = (ChangeStatus.DRAFT, ChangeStatus.READY, ChangeStatus.TESTING)
 
 
@@ -121,14 +121,14 @@ class Conflicts(Workspaces):
         with self.transaction():
             self.if_refused(self._forget_published)
             for pair, conflict in found.items():
-                event = self.conflict_event(conflict)
-                mark = _fingerprint(event)
+                note = self.conflict_note(conflict)
+                mark = _contents(note)
                 mirrored = _Pair(pair.other, pair.change, pair.path) if pair.other else None
                 if known.get(pair) == mark or (mirrored in known and pair not in known):
                     known.setdefault(pair, mark)
                     continue
                 known[pair] = mark
-                self.publish(EventType.CONFLICT_DETECTED, **_payload(event))
+                self.publish_conflict(note)
             for pair in [pair for pair in known if change_id in (pair.change, pair.other)]:
                 if pair in found or (only is not None and pair.path not in only):
                     continue
@@ -152,7 +152,7 @@ class Conflicts(Workspaces):
             return False
         return any(c.path == pair.path for c in self._between(change, other))
 
-    def _known_conflicts(self) -> dict[_Pair, str]:
+    def _known_conflicts(self) -> dict[_Pair, _Contents | None]:
         """The conflicts published and not resolved yet, read back from the events once."""
         if self._published is None:
             self._published = {}
@@ -170,14 +170,13 @@ class Conflicts(Workspaces):
                     if event.type is EventType.CONFLICT_RESOLVED:
                         self._published.pop(pair, None)
                     elif pair.change != pair.other:
-                        told = msgspec.convert(payload, ConflictEvent)
-                        self._published[pair] = _fingerprint(told)
+                        self._published[pair] = _contents(_noted(payload))
         return self._published
 
     def _forget_published(self) -> None:
         self._published = None
 
-    _published: dict[_Pair, str] | None = None
+    _published: dict[_Pair, _Contents | None] | None = None
 
 
 def _parts(layers: Iterable[Layer], near: frozenset[RepoPath]) -> tuple[Layer, ...]:
@@ -203,11 +202,13 @@ def _meets(paths: Iterable[RepoPath], others: Overlay) -> bool:
     )
 
 
-def _fingerprint(event: ConflictEvent) -> str:
-    content = "\0".join((event.type, event.base_content, event.your_content, event.their_content))
-    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()
+def _contents(note: ConflictNote | None) -> _Contents | None:
+    """What a conflict is about: as long as it is the same, it is told once."""
+    if note is None:
+        return None
+    return note.type, note.base_hash, note.your_hash, note.their_hash
 
 
-def _payload(event: ConflictEvent) -> dict[str, object]:
-    payload: dict[str, object] = msgspec.to_builtins(event)
-    return payload
+def _noted(payload: dict[str, object]) -> ConflictNote | None:
+    """A conflict as it was stored; None if an earlier version did, which named no contents."""
+    return msgspec.convert(payload, ConflictNote) if "your_hash" in payload else None

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pwfs.model.changes import Change, ChangeStatus
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.errors import BlobMissing, ChangeIsFinal, InvalidArgument, NotFound
-from pwfs.model.events import EventType
 from pwfs.model.ids import AgentId, BlobHash, Seq, is_hash
 from pwfs.model.ops import NewOp, Op, OpType, Provenance
 from pwfs.model.paths import RepoPath, parents, parse_path
-from pwfs.model.views import ConflictType
+from pwfs.model.views import ConflictNote, ConflictType
 from pwfs.repo.changes import check_agent
 from pwfs.repo.landings import Landings
 from pwfs.repo.live import LiveView, Seen
@@ -162,19 +161,19 @@ class Edits(Landings):
         )
         settled = self.merger.settle(merge)
         if settled.conflict is not None:
-            self.publish(
-                EventType.CONFLICT_DETECTED,
-                type=settled.conflict.value,
+            note = ConflictNote(
+                type=settled.conflict,
                 path=edit.path,
                 your_change=change.id,
                 your_version=0,
                 their_change=change.id,
                 conflicting_op=own.seq,
-                base_content=self._text(edit.seen.current),
-                your_content=self._text(edit.entry),
-                their_content=self._text(current),
-                conflict_markers=self._text(settled.entry),
+                base_hash=edit.seen.current.content_hash if edit.seen.current else None,
+                your_hash=edit.entry.content_hash,
+                their_hash=current.content_hash,
+                marked_hash=settled.entry.content_hash,
             )
+            self.publish_conflict(note)
         return replace(edit, entry=settled.entry, seen=None)
 
     def _new_ops(self, live: LiveView, change: Change, edit: Edit) -> list[NewOp]:

@@ -1,5 +1,6 @@
 """Changes, versions, landing, follow-ups and what they refuse."""
 
+import msgspec
 import pytest
 
 from pwfs.model.changes import ChangeStatus
@@ -109,12 +110,55 @@ def test_conflicts_between_open_changes(repo: Repository) -> None:
     found = [e for e in repo.events() if e.type is EventType.CONFLICT_DETECTED]
     assert len(found) == 1
     assert found[0].payload["their_change"] == "one"
-    assert "ONE" in str(found[0].payload["conflict_markers"])
+    assert "ONE" in str(repo.told(found[0]).payload["conflict_markers"])
     assert [c.their_change for c in repo.conflicts("two")] == ["one"]
     write(repo, two, "README", LINES.replace("line 8\n", "TWO\n"))
     repo.detect_conflicts("two", [RepoPath("README")])
     assert _types(repo)[-1] is EventType.CONFLICT_RESOLVED
     assert repo.conflicts("one") == []
+
+
+def test_an_event_names_the_contents_of_a_conflict(repo: Repository) -> None:
+    """It is small whatever the files are, and who reads it gets the three texts."""
+    one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
+    text = "".join(f"line {number}\n" for number in range(20_000))
+    write(repo, one, "large", text.replace("line 7\n", "ONE\n"))
+    write(repo, two, "large", text.replace("line 7\n", "TWO\n"))
+    repo.detect_conflicts("two", [RepoPath("large")])
+    (event,) = repo.events(types=[EventType.CONFLICT_DETECTED])
+    assert len(str(event.payload)) < 1_000
+    (conflict,) = repo.conflicts("two")
+    assert repo.told(event).payload == msgspec.to_builtins(conflict)
+    assert "ONE" in conflict.their_content and "TWO" in conflict.your_content
+
+
+def test_a_conflict_whose_content_is_lost_is_told_all_the_same(repo: Repository) -> None:
+    """The event has no text in its place; asking for the conflict itself is refused."""
+    one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
+    write(repo, one, "same", "one\n")
+    (op,) = write(repo, two, "same", "two\n")
+    repo.detect_conflicts("two", [RepoPath("same")])
+    (event,) = repo.events(types=[EventType.CONFLICT_DETECTED])
+    assert op.new.entry is not None
+    file = repo.layout.blobs / op.new.entry.content_hash[:2] / op.new.entry.content_hash[2:]
+    aside = file.rename(file.with_name("aside"))
+    told = repo.told(event).payload
+    assert (told["your_content"], told["their_content"]) == ("", "one\n")
+    aside.rename(file)
+
+
+def test_events_of_earlier_versions_are_told_as_they_are(repo: Repository) -> None:
+    """They hold the texts themselves; their conflict is told once more if it is still there."""
+    one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
+    write(repo, one, "same", "one\n")
+    write(repo, two, "same", "two\n")
+    payload = msgspec.to_builtins(repo.conflicts("two")[0])
+    with repo.transaction():
+        repo.publish(EventType.CONFLICT_DETECTED, **payload)
+    repo.detect_conflicts("two", [RepoPath("same")])
+    first, second = repo.events(types=[EventType.CONFLICT_DETECTED])
+    assert repo.told(first) == first
+    assert repo.told(second).payload == first.payload
 
 
 def test_a_file_and_a_directory_of_one_name_meet(repo: Repository) -> None:

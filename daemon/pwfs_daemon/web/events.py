@@ -53,7 +53,7 @@ def _page(types: frozenset[EventType] | None, since: int) -> Response:
     limit = query_limit()
     after = query_number("after", since) or 0
     found = repository().events(after, types, limit=limit + 1)
-    return page("events", found, limit, "id")
+    return page("events", [repository().told(event) for event in found], limit, "id")
 
 
 def _types(text: str | None) -> frozenset[EventType] | None:
@@ -90,7 +90,8 @@ async def stream_events(
             cursor = events[-1].id if events else cursor
             wanted = [event for event in events if types is None or event.type in types]
             if wanted:
-                yield b"".join(map(_encode, wanted))
+                for event in wanted:
+                    yield _encode(found.repo.told(event))
                 due = trio.current_time() + HEARTBEAT_S
             elif trio.current_time() >= due:
                 yield b": heartbeat\n\n"
