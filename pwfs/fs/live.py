@@ -391,6 +391,8 @@ class LiveSpace(Space):
             if _is_unlogged(known) or (known.is_directory and _holds_unlogged(known)):
                 return
             self.supersede(known, directory, name)
+            if self.announcer is not None and not known.is_directory:
+                self.announcer.lost(known)
             deleted_ino = 0 if known.link_count else known.ino
         directory.subdirectories = None
         self.touch(directory)

@@ -52,6 +52,7 @@ class Verb(enum.Enum):
     TOUCH = "touch"
     REMOVE = "unlink"
     REMOVE_DIRECTORY = "rmdir"
+    LOSE = "lose"
 
 
 _MAKING = {
@@ -68,11 +69,15 @@ _REMOVING = {
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What the process has been asked to do, and may be answered for."""
+    """What the process has been asked to do, and may be answered for.
+
+    ``lost`` is the file that a made-up name leads to while that is taken away.
+    """
 
     verb: Verb
     directory: Node
     name: str
+    lost: Node | None = None
 
 
 class Announcer:
@@ -86,6 +91,7 @@ class Announcer:
         self._invalidator = invalidator
         self._duty = health.duty("watchers", "watchers are not told of changes")
         self._names: dict[tuple[Node, str], Kind | None] = {}
+        self._lost: dict[Node, None] = {}
         self._woken = trio.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._to: trio.lowlevel.FdStream | None = None
@@ -108,6 +114,13 @@ class Announcer:
         if len(self._names) >= NAMES_MAX or not self._is_of_use:
             return
         self._names.setdefault((directory, name), before)
+        self._woken.set()
+
+    def lost(self, node: Node) -> None:
+        """Takes note that a file, or a link, lost a name to what somebody did elsewhere."""
+        if len(self._lost) >= NAMES_MAX or not self._is_of_use or not node.lookups:
+            return
+        self._lost[node] = None
         self._woken.set()
 
     async def run(self) -> None:
@@ -142,16 +155,20 @@ class Announcer:
                         failures = 0
                 if attempt.error is not None:
                     await self._end()
-                    self._names.clear()
+                    self._drop_all()
                     failures = 0
                 if not self._is_of_use:
                     _log.warning("watchers are not told of changes: PID namespaces differ")
-                    self._names.clear()
+                    self._drop_all()
                     return
                 await trio.sleep(self._rest_s)
         finally:
             with trio.CancelScope(shield=True):
                 await self._end()
+
+    def _drop_all(self) -> None:
+        self._names.clear()
+        self._lost.clear()
 
     # Answering the process
 
@@ -169,12 +186,20 @@ class Announcer:
             case Verb.REMOVE | Verb.REMOVE_DIRECTORY:
                 is_there = directory.space.child(directory, name) is not None
                 return None if is_there else _ghost(step.verb is Verb.REMOVE_DIRECTORY)
+            case Verb.LOSE:
+                assert step.lost is not None
+                return _one_name_more(step.lost) if _is_known(step.lost) else _nothing()
             case Verb.TOUCH:
                 return None
 
     def expects(self, verb: Verb, directory: Node, name: str) -> bool:
         """Whether the process was asked for this."""
-        return self._step == _Step(verb, directory, name)
+        step = self._step
+        return (
+            step is not None
+            and (Verb.REMOVE if step.verb is Verb.LOSE else step.verb) is verb
+            and (step.directory, step.name) == (directory, name)
+        )
 
     def expects_touch(self, node: Node) -> bool:
         """Whether the process was asked to open this file as if for writing."""
@@ -196,6 +221,11 @@ class Announcer:
         began = trio.current_time()
         watched = set((await self._ask("scan", str(self._device))).split())
         self._rest_s = (trio.current_time() - began) * _REST_FACTOR
+        for node in list(self._lost):
+            # One whose name the kernel had in its cache is not watched any more, unless it is open.
+            if f"{node.ino:x}" in watched and _is_known(node):
+                await self._lose(node)
+            del self._lost[node]
         names, self._names = self._names, {}
         try:
             for (directory, name), before in _in_order(names):
@@ -224,6 +254,15 @@ class Announcer:
             await self._do(_MAKING[now], directory, name)
         if now is Kind.FILE and not may_be_run:
             await self._do(Verb.TOUCH, directory, name)
+
+    async def _lose(self, node: Node) -> None:
+        """Tells who watches a file itself, by one name more, which nobody knows, and is removed."""
+        name = f".patchwork-{secrets.token_hex(8)}"
+        self._step = _Step(Verb.LOSE, self._top, name, node)
+        try:
+            await self._ask(Verb.LOSE.value, name)
+        finally:
+            self._step = None
 
     async def _do(self, verb: Verb, directory: Node, name: str) -> None:
         for _ in range(TRIES_MAX):
@@ -337,6 +376,21 @@ def _in_order(
     gone = [item for item in names.items() if is_gone(item)]
     rest = [item for item in names.items() if not is_gone(item)]
     return sorted(gone, key=depth, reverse=True) + sorted(rest, key=depth)
+
+
+def _is_known(node: Node) -> bool:
+    """Whether the kernel has this inode, so that somebody may watch it."""
+    table = node.space.table
+    return not node.space.is_gone and table.peek(node.ino) is node and node.lookups > 0
+
+
+def _one_name_more(node: Node) -> EntryAttributes:
+    """The answer that a name leads to a file beside its others; it counts as a look-up."""
+    attributes = node.space.attributes(node)
+    attributes.st_nlink = node.link_count + 1
+    attributes.entry_timeout = attributes.attr_timeout = 0
+    node.lookups += 1
+    return attributes
 
 
 def _nothing() -> EntryAttributes:

@@ -9,7 +9,8 @@ daemon, which knows its process number, answers that it worked and changes nothi
 This file is that program, run by its path; it needs the standard library only. Requests and answers
 are frames: four bytes of length, little-endian, then fields that NULs separate. Asked are ``scan
 DEVICE``, answered by the inode numbers that somebody watches on a device, in hexadecimal (``*``: any
-may be watched), ``probe NAME``, and ``VERB DIRECTORY NAME INODE``, all answered by an errno (0: done).
+may be watched), ``probe NAME`` and ``lose NAME`` in the mount's top directory, and ``VERB DIRECTORY NAME
+INODE``, all answered by an errno (0: done).
 """
 
 import errno
@@ -35,6 +36,8 @@ def main() -> None:
         try:
             if verb == "probe":
                 _probe(root, rest[0])
+            elif verb == "lose":
+                os.unlink(rest[0], dir_fd=root)
             else:
                 _act(root, _VERBS[verb], *rest)
         except OSError as error:
@@ -79,7 +82,7 @@ def watched_inodes(device: int) -> set[str]:
                         found.add(fields["ino"])
                 elif on is None or int(on, 16) == device:
                     # A whole mount or filesystem is watched.
-                    return {ANY}
+                    found.add(ANY)
     return found
 
 

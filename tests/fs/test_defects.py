@@ -4,16 +4,11 @@ import os
 import time
 from collections.abc import Callable
 
-import pytest
-
 from tests.fs.conftest import Mounted
 from tests.support import inotify
 from tests.support.inotify import watching
 
 PATIENCE_S = 20
-
-# The watcher's test, see test_watching.
-pytestmark = pytest.mark.xdist_group("caches")
 
 
 def until(condition: Callable[[], bool], mounted: Mounted) -> None:

@@ -15,8 +15,8 @@ from tests.fs.conftest import Mounted
 from tests.support import inotify
 from tests.support.inotify import watching
 
-# Not beside a test that drops the kernel's caches: who watches a file whose name the kernel has
-# forgotten is not told.
+# Not beside a test that drops the kernel's caches: who watches a directory for its own removal is not
+# told if the kernel has forgotten its name.
 pytestmark = [pytest.mark.timeout(60), pytest.mark.xdist_group("caches")]
 
 
