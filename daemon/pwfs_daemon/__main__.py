@@ -15,6 +15,7 @@ from pwfs.model.errors import HandoverRefused, PatchworkError
 from pwfs.model.exits import EXIT_CODES, ExitCode
 from pwfs.model.paths import RESERVED_NAME
 from pwfs_daemon.logs import LOG_NAME, configure_logs
+from pwfs_daemon.open_files import OpenFiles
 from pwfs_daemon.readiness import Readiness
 from pwfs_daemon.succession import give_up, read, run_anew
 from pwfs_daemon.supervisor import Options, supervise
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     directory = options.repo.absolute()
     taken = read(options.handover_fd) if options.handover_fd is not None else None
     readiness = Readiness(options.ready_fd)
+    open_files = OpenFiles()
     state_dir = directory / RESERVED_NAME
     configure_logs(state_dir / LOG_NAME if not options.foreground and state_dir.is_dir() else None)
 
@@ -47,17 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             address=options.addr,
             mountpoint=options.mount,
             succession=taken,
+            open_files=open_files.limit,
         )
         end = trio.run(partial(supervise, chosen, announce))
     except HandoverRefused as error:
         _warn(error)
         give_up(options.mount or default_mountpoint(directory))
+        open_files.restore()
         run_anew(_again(options), None)
     except PatchworkError as error:
         readiness.failed(error)
         sys.stderr.write(f"error: {error}\n")
         return EXIT_CODES[error.category]
     if end.is_restart:
+        open_files.restore()
         run_anew(_again(options), end.succession)
     return ExitCode.OK
 

@@ -167,7 +167,8 @@ def output_path(state_dir: Path, attempt_id: AttemptId) -> Path:
 class QueueRunner:
     """Runs the submit queue of one repository; see the module.
 
-    ``execute`` runs a test in place of `pwfs_daemon.testproc.run_test`.
+    ``execute`` runs a test in place of `pwfs_daemon.testproc.run_test`, ``open_files`` is for its
+    orders.
     """
 
     def __init__(
@@ -176,10 +177,12 @@ class QueueRunner:
         mount: MountLike,
         *,
         execute: Callable[[TestOrder], Awaitable[Ended]] = run_test,
+        open_files: int | None = None,
     ) -> None:
         self._repo = repo
         self._mount = mount
         self._execute = execute
+        self._open_files = open_files
         self._serving = repo.health.duty("queue", "the queue cannot go on for now")
         self._ending = repo.health.duty("queue", "a test's end is not stored")
         self._woken = trio.Event()
@@ -347,6 +350,7 @@ class QueueRunner:
                     variables=_variables(test),
                     log=output,
                     time_limit_s=repo.config.test_timeout_s,
+                    open_files=self._open_files,
                 )
                 return await self._execute(order)
             finally:

@@ -40,12 +40,16 @@ RESTART = signal.SIGUSR2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the daemon is told when it starts; None means the default."""
+    """What the daemon is told when it starts; None means the default.
+
+    ``open_files`` is how many files a test of the queue may have open, None as many as the daemon.
+    """
 
     directory: Path
     address: str | None = None
     mountpoint: Path | None = None
     succession: Succession | None = None
+    open_files: int | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +101,12 @@ async def _serve(
         async with trio.open_nursery() as mounts:
             await mounts.start(_keep_mounted, mount, stop)
             with _bind(repo, options) as sockets:
-                await _run_doors(repo, mount, sockets, announce, stop)
+                runner = QueueRunner(
+                    RunnerRepository(repo),
+                    WorkspacePaths(mount.mountpoint),
+                    open_files=options.open_files,
+                )
+                await _run_doors(repo, mount, sockets, runner, announce, stop)
                 # Nothing may take this from the last writes: not even a second signal.
                 with trio.CancelScope(shield=True):
                     with trio.move_on_after(10):
@@ -126,10 +135,10 @@ async def _run_doors(
     repo: Repository,
     mount: Mount,
     sockets: Sockets,
+    runner: QueueRunner,
     announce: Callable[[Whereabouts], None],
     stop: Stop,
 ) -> None:
-    runner = QueueRunner(RunnerRepository(repo), WorkspacePaths(mount.mountpoint))
     http = f"http://{format_address(sockets.tcp)}"
     services = Services(repo, mount, token=_token(repo), http=http)
     application = create_application(services)

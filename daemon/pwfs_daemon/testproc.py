@@ -33,7 +33,8 @@ class TestOrder:
 
     ``variables`` are the whole environment, to which HOME and TMPDIR are added, two directories
     that live as long as the test. The output goes to ``log``, of which the first and the last
-    five megabytes are kept.
+    five megabytes are kept. ``open_files`` limits how many files a process of it may have open, None
+    leaves it the daemon's limit.
     """
 
     __test__ = False
@@ -45,6 +46,7 @@ class TestOrder:
     log: Path
     time_limit_s: float
     grace_s: float = GRACE_S
+    open_files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ could not be entered) or ``no_directory`` (the tree lacks the directory to test 
 import ctypes
 import json
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -202,6 +203,9 @@ def become_test(
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        if spec["open_files"] is not None:
+            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(str(spec["open_files"])), hard))
         os.chdir(str(spec["directory"]))
         kind = "no_directory"
         os.chdir(str(spec["subdirectory"]))
@@ -251,8 +255,8 @@ def main() -> None:
     """Runs the test that the first line of the input describes.
 
     It holds ``command``, ``directory`` and in it ``subdirectory``, ``variables`` of the
-    environment (HOME and TMPDIR are added), ``log``, ``head_bytes_max``, ``tail_bytes_max`` and
-    ``grace_s``, the time between SIGTERM and SIGKILL.
+    environment (HOME and TMPDIR are added), ``log``, ``head_bytes_max``, ``tail_bytes_max``,
+    ``grace_s``, the time between SIGTERM and SIGKILL, and ``open_files``, a limit or null.
     """
     line = b""
     while not line.endswith(b"\n"):

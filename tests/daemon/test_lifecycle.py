@@ -236,3 +236,25 @@ def test_a_mount_taken_away_ends_the_daemon_and_the_next_command_mounts_again(
     os.close(descriptor)
     assert project.json("status")["daemon"]["pid"] != pid
     assert (project.directory / "ws" / "a.txt").read_text() == "a\n"
+
+
+def test_as_many_files_as_the_system_allows(project: Project) -> None:
+    """The daemon may have them open, after a restart in place too; a test of the queue may not."""
+
+    def limits() -> list[str]:
+        pid = project.whereabouts["pid"]
+        lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        (line,) = (line for line in lines if line.startswith("Max open files"))
+        return line.split()[3:5]
+
+    project.shell("ulimit -Sn 300; ulimit -Hn 3000; patchwork status")
+    assert limits() == ["3000", "3000"]
+    project.patchwork("config", "set", "test-cmd", "ulimit -Sn; ulimit -Hn; false")
+    for _ in range(2):
+        change = project.json("change", "create", "Limits")["id"]
+        place = Path(project.json("workspace", "create", change)["path"])
+        (place / change).write_text("tested\n")
+        project.patchwork("submit", change, "--wait", status=ExitCode.EJECTED)
+        assert project.patchwork("queue", "output", change).stdout == "300\n3000\n"
+        project.patchwork("serve", "--restart")
+        assert limits() == ["3000", "3000"]
