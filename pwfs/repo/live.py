@@ -157,7 +157,8 @@ class LiveView:
 
     def _renames_since(self, until: Seq) -> Callable[[Seq], Renames]:
         """Main's renames up to a moment: they stay what they are, and each edit asks for them."""
-        return lru_cache(RENAMES_KEPT_MAX)(lambda since: self._around.renames_between(since, until))
+        around = self._around
+        return lru_cache(RENAMES_KEPT_MAX)(lambda since: around.renames_between(since, until))
 
     # Reading
 

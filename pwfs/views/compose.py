@@ -51,7 +51,13 @@ class Composition(Placing):
         """Both names of each file that goes along with a directory, and where it is below."""
         self._aside: set[RepoPath] = set()
         """Where files stand for which there was no room where they belong."""
-        self._below: Composition = self
+        self._lower: Composition | None = None
+
+    @property
+    def _below(self) -> "Composition":
+        # Not a reference to itself: compositions come and go with every save, and what refers to
+        # itself stays until the garbage collector looks at everything.
+        return self._lower or self
 
     def add(self, layer: Layer, *, below: "Composition | None" = None) -> None:
         """Lays a change over what is there.
@@ -59,7 +65,7 @@ class Composition(Placing):
         ``below`` is the same composition without this layer, for callers that keep one so that
         `replace` can be used later.
         """
-        self._below = below or self
+        self._lower = below
         self._newcomers = Newcomers(layer.edits)
         self._moved_from = {}
         self._elsewhere, self._from_elsewhere, self._along = {}, {}, {}
@@ -95,7 +101,7 @@ class Composition(Placing):
         assert self._newcomers is not None, "a layer was laid"
         if self._aside:
             return None
-        self._below = below
+        self._lower = below
         placed, stale = self._place_again(layer, paths)
 
         def is_placed(path: RepoPath) -> bool:

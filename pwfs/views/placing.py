@@ -77,7 +77,11 @@ class Placing(ABC):
         self._moved_from: dict[RepoPath, RepoPath] = {}
         self._renames_since = renames_since
         self._takes_yours = takes_yours
-        self._below: Below
+
+    @property
+    @abstractmethod
+    def _below(self) -> Below:
+        """What the layer is laid on."""
 
     @abstractmethod
     def _depends(self, edit: RepoPath, path: RepoPath) -> None:
