@@ -1,4 +1,4 @@
-"""Dozens of crashes in one repository."""
+"""Hundreds of crashes in one repository."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.system.crashes import crash, kill_under_co_workers
 from tests.system.people import System, system_in
 from tests.system.test_crashes import workers_in
 
-CRASHES = 500 if os.environ.get("PATCHWORK_SOAK") == "1" else 50
+CRASHES = 1_000 if os.environ.get("PATCHWORK_SOAK") == "1" else 200
 
 
 @pytest.fixture

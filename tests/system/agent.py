@@ -141,16 +141,16 @@ class Agent:
 
     def _take_note(self, kind: str, name: str, other_name: str) -> None:
         """Knows which files there are now."""
-        if other_name in self.files:
-            self.files.remove(other_name)
-        if kind == "create":
-            self.files.append(name)
-        elif kind in ("rename", "over", "relink", "delete"):
-            self.files.remove(name)
-        if kind in ("rename", "over", "relink"):
-            self.files.append(other_name)
         if kind == "move":
             self.files = [moved(each, name, other_name) for each in self.files]
+            return
+        old, new = (other_name, name) if kind == "replace" else (name, other_name or name)
+        if kind in ("create", "rename", "relink"):
+            self.files.append(new)
+        if kind in ("rename", "over", "relink", "replace", "delete") and old in self.files:
+            # A rename over another name of the same file leaves both.
+            if not os.path.lexists(self.workspace / old):
+                self.files.remove(old)
 
     def work(self) -> None:
         """Acts until the mount is gone."""

@@ -6,79 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.system.agent import Action, content, held, moved
+from tests.system.agent import Action, held
+from tests.system.filetree import WRITING, FileTree, may_be, tree_of
 from tests.system.people import System, Watcher, files_below, until
 
 ROOT = Path(__file__).resolve().parents[2]
-Files = dict[str, bytes]
-
-
-def after(files: Files, action: Action) -> Files:
-    """The files once an action was carried out."""
-    kind, path, other, tag, size = action
-    new = content(tag, size)
-    done = dict(files)
-    if kind in ("create", "rewrite", "replace"):
-        done[path] = new
-        done.pop(other, None)
-    elif kind == "append":
-        done[path] += new
-    elif kind == "patch":
-        done[path] = new + done[path][size:]
-    elif kind == "mapped":
-        length = min(size, len(done[path]))
-        done[path] = new[:length] + done[path][length:]
-    elif kind in ("rename", "over", "relink"):
-        done[other] = done.pop(path)
-    elif kind == "move":
-        done = {moved(name, path, other): data for name, data in files.items()}
-    elif kind == "delete":
-        del done[path]
-    return done
-
-
-def may_be(found: Files, before: Files, action: Action) -> bool:
-    """Whether these files are what an action that was cut off may have left of ``before``."""
-    kind, path, other, tag, size = action
-    if found in (before, after(before, action)):
-        return True
-    new = content(tag, size)
-    if kind == "relink":
-        return found == {**before, other: before[path]}
-    rest = {name: data for name, data in before.items() if name != path}
-    now = dict(found)
-    written = now.pop(other if kind == "replace" else path, None)
-    if written is None:
-        return False
-    if kind == "replace":
-        unchanged = {name: data for name, data in before.items() if name != other}
-        return now == unchanged and new.startswith(written)
-    if now != rest:
-        return False
-    if kind in ("create", "rewrite", "unnamed"):
-        return new.startswith(written)
-    old = before[path]
-    if kind == "append":
-        return written.startswith(old) and (old + new).startswith(written)
-    if kind == "mapped":
-        # Pages are written in any order.
-        return len(written) == len(old) and all(
-            each in (was, to_be)
-            for each, was, to_be in zip(written, old, after(before, action)[path], strict=True)
-        )
-    if kind == "patch":
-        # A prefix of the patch is there, of any length; what is behind it is as before.
-        same = next((i for i, (a, b) in enumerate(zip(written, new, strict=False)) if a != b), size)
-        return any(
-            written == new[:cut] + old[cut:] for cut in (0, same, *range(max(0, same - 8), same))
-        ) or (len(written) >= len(old) and new.startswith(written))
-    return False
 
 
 @dataclass
@@ -90,7 +28,7 @@ class Worker:
     workspace: Path
     journal: Path
     holds: bool
-    files: Files = field(default_factory=dict)
+    tree: FileTree
     process: subprocess.Popen[bytes] | None = None
     ops_seen: int = 0
 
@@ -136,28 +74,27 @@ class Worker:
     def compare(self) -> None:
         """Holds the journal against the mount, the API and the log."""
         rows = self.rows()
-        shown = files_below(self.workspace)
-        hashes = {path: sha256(data).hexdigest() for path, data in shown.items()}
+        found = tree_of(self.workspace)
+        hashes = {path: sha256(data).hexdigest() for path, data in found.read().items()}
         assert hashes == self.system.tree(self.workspace.name)
         ops = self.system.ops(self.change)
         new = ops[self.ops_seen :]
         self.ops_seen = len(ops)
         if self.holds:
-            self._compare_held(rows, shown, new)
+            self._compare_held(rows, found.read()["held"], new)
         else:
-            self._compare_saves(rows, shown, new)
-        self.files = shown
+            self._compare_saves(rows, found, new)
+        self.tree = found
 
-    def _compare_held(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
+    def _compare_held(self, rows: list[Any], found: bytes, ops: list[dict[str, Any]]) -> None:
         (_, tag), *wrote = rows
         lines = wrote[-1][1]
-        found = shown["held"]
         assert found.startswith(held(tag, lines)) and held(tag, lines + 1).startswith(found)
         # Recovered, unless the agent was so slow that a quiet second had it logged before the kill.
         assert ops[-1]["content_hash"] == sha256(found).hexdigest()
 
-    def _compare_saves(self, rows: list[Any], shown: Files, ops: list[dict[str, Any]]) -> None:
-        files = self.files
+    def _compare_saves(self, rows: list[Any], found: FileTree, ops: list[dict[str, Any]]) -> None:
+        tree = self.tree
         saved: dict[str, str] = {}
         under_way: Action | None = None
         for row in rows:
@@ -165,29 +102,47 @@ class Worker:
                 under_way = row[1]
                 continue
             assert under_way is not None
-            done = after(files, under_way)
-            # A save that was followed by something else at once may be one operation with it.
-            for path in (under_way[1], under_way[2]):
-                saved.pop(path, None)
-            if under_way[0] == "move":
-                saved = {p: h for p, h in saved.items() if not p.startswith(f"{under_way[1]}/")}
-            if under_way[0] in ("create", "rewrite", "append", "patch", "mapped", "replace"):
-                path = under_way[1]
-                if done[path] != files.get(path):
-                    saved[path] = sha256(done[path]).hexdigest()
-            files, under_way = done, None
+            done = tree.after(under_way)
+            _forget(saved, under_way)
+            if under_way[0] in WRITING and under_way[0] != "unnamed":
+                before, now = tree.read(), done.read()
+                for path in done.linked(under_way[1]):
+                    if now[path] != before.get(path):
+                        saved[path] = sha256(now[path]).hexdigest()
+            tree, under_way = done, None
         if under_way is None:
-            assert shown.keys() == files.keys()
-            assert shown == files
+            assert found.looks_like(tree), differing(found, tree)
         else:
-            differing = [p for p in {*shown, *files} if shown.get(p) != files.get(p)]
-            assert may_be(shown, files, under_way), (under_way, differing)
-            for path in under_way[1:3]:
-                saved.pop(path, None)
-            saved = {p: h for p, h in saved.items() if not p.startswith(f"{under_way[1]}/")}
+            assert may_be(found, tree, under_way), (under_way, differing(found, tree))
+            _forget(saved, under_way)
         logged = {(op["path"], op["content_hash"]) for op in ops}
         for save in saved.items():
             assert save in logged, f"{save} is not in the log"
+
+
+def _forget(saved: dict[str, str], action: Action) -> None:
+    """Forgets the saves that may be one operation with an action that follows them at once."""
+    for path in list(saved):
+        if path in action[1:3] or path.startswith(f"{action[1]}/"):
+            del saved[path]
+
+
+def differing(found: FileTree, expected: FileTree) -> dict[str, str]:
+    """At which names two trees differ, and how."""
+    shown, wanted = found.read(), expected.read()
+    return {
+        path: f"{_told(found, shown, path)}, not {_told(expected, wanted, path)}"
+        for path in sorted({*shown, *wanted})
+        if shown.get(path) != wanted.get(path)
+        or sorted(found.linked(path)) != sorted(expected.linked(path))
+    }
+
+
+def _told(tree: FileTree, contents: dict[str, bytes], path: str) -> str:
+    if path not in contents:
+        return "nothing"
+    data = contents[path]
+    return f"{len(data)} bytes {sha256(data).hexdigest()[:8]} linked as {tree.linked(path)}"
 
 
 def crash(system: System, workers: list[Worker], *, times: int, seed: int) -> int:
