@@ -3,8 +3,10 @@
 ``python -m tests.fs.syncer WORKSPACE NOTES SEED`` writes until it gets an error. Rows of NOTES are
 ``["will", PATH, STATE]`` before something is done to a path, ``["is", PATH, STATE]`` once a call
 returned that makes it durable. A state is a digest and the mode's executable bit, a link's target, or
-null for nothing. What is appended to, and databases, have rows of their own: ``["lines", PATH, N]``
-and ``["rows", PATH, N]``.
+null for nothing. An ignored file lies on the disk below as it is, so what is written over it may be cut
+when the power goes: ``["cuts", PATH, TAG, SIZE]`` says which bytes a beginning of may be there until
+the next ``is``. What is appended to, and databases, have rows of their own: ``["lines", PATH, N]`` and
+``["rows", PATH, N]``.
 """
 
 import contextlib
@@ -38,6 +40,11 @@ def state_of(place: Path) -> State:
     if place.is_symlink():
         return ["link", str(place.readlink())]
     return [sha256(place.read_bytes()).hexdigest(), bool(status.st_mode & 0o100)]
+
+
+def bytes_of(tag: int, size: int) -> bytes:
+    """The bytes that two numbers stand for."""
+    return random.Random(tag).randbytes(size)
 
 
 def _file(content: bytes, *, executable: bool = False) -> State:
@@ -240,7 +247,10 @@ class Syncer:
 
     def ignored(self) -> None:
         """What the log does not have is durable too."""
-        self.save(f"{self.name}/x{self.chance.randrange(3)}.log", self.content())
+        path = f"{self.name}/x{self.chance.randrange(3)}.log"
+        tag, size = self.chance.randrange(1 << 30), self.chance.randrange(30_000)
+        self.note("cuts", path, tag, size)
+        self.save(path, bytes_of(tag, size))
 
     def database(self) -> None:
         """SQLite, in the log and out of it, with a rollback journal and a write-ahead log."""

@@ -21,7 +21,7 @@ from pwfs.repo.durable import line as line_of
 from pwfs.repo.durable import parse
 from tests.fs.conftest import ROOT, Mounted, lazily_unmount, make_repository
 from tests.fs.power import Disk, write_pages_of
-from tests.fs.syncer import LINE_BYTES, line, state_of, sync_directory
+from tests.fs.syncer import LINE_BYTES, bytes_of, line, state_of, sync_directory
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -117,23 +117,38 @@ class Machine:
 def check_states(rows: list[Any], workspace: Path, logged: dict[str, list[str]]) -> int:
     """A path is as it was last made durable, or as something that was begun later made it."""
     may_be: defaultdict[str, list[Any]] = defaultdict(list)
+    cuts: dict[str, bytes] = {}
     durable: set[str] = set()
     for row in rows:
         kind, path = row[0], row[1]
         if kind == "is":
             durable.add(path)
             may_be[path] = [row[2]]
+            cuts.pop(path, None)
         elif kind == "will":
             may_be[path].append(row[2])
+        elif kind == "cuts":
+            cuts[path] = bytes_of(row[2], row[3])
     for path, states in may_be.items():
         found = state_of(workspace / path)
-        if path in durable:
+        if found is not None and found not in states and path in cuts:
+            assert is_cut((workspace / path).read_bytes(), cuts[path]), path
+        elif path in durable:
             assert found in states, (path, found, states)
             if found is not None and found[0] != "link" and path in logged:
                 assert logged[path][0] == found[0], path
         else:
             assert found in [None, *states] or "careless" not in path, (path, found, states)
     return len(durable)
+
+
+def is_cut(found: bytes, whole: bytes) -> bool:
+    """Whether a file that was being written in place is what the disk had of it.
+
+    A beginning, at the end of which pages that were not written read as zeros.
+    """
+    end = len(found.rstrip(b"\0"))
+    return len(found) <= len(whole) and whole.startswith(found[:end])
 
 
 def check_lines(rows: list[Any], workspace: Path) -> int:
