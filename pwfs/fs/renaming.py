@@ -118,9 +118,8 @@ class Renaming(Adopting):
         return not self.is_scratch_name(path)
 
     def _replace(self, target: Node | None, new: Place) -> None:
-        """Takes the name from what a rename replaces."""
+        """Takes the name from what a rename replaces; `keep_open` came before anything moved."""
         if target is not None:
-            self.keep_open(target)
             self.remove_name(target, new.directory, new.name)
 
     def _move_name(self, node: Node, old: Place, new: Place) -> None:
@@ -145,6 +144,8 @@ class Renaming(Adopting):
         process: Provenance | None,
     ) -> None:
         assert node.entry is not None
+        if target is not None:
+            self.keep_open(target)
         self.freeze_times(node)
         if not self._hold_rename(node, old, new, target, process):
             edit = Edit(OpType.RENAME, new.path, node.entry, old_path=old.path, process=process)
@@ -233,6 +234,8 @@ class Renaming(Adopting):
     ) -> None:
         """Takes a file from scratch into the log."""
         self._check_one_name(node)
+        if target is not None:
+            self.keep_open(target)
         entry, attrs = self.store_scratch(old.path, node.ino)
         self.record([Edit(OpType.MODIFY, new.path, entry, process=process)])
         if target is not None and target.kind is Kind.SCRATCH:

@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,17 @@ def test_a_rename_leaves_the_names_that_the_kernel_knows(mounted: Mounted) -> No
         subprocess.run(["test", "-f", known], check=True, timeout=10)
     finally:
         mounted.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.mknod(path, stat.S_IFSOCK | 0o600)])
+def test_a_file_replaces_what_is_no_file(place: Path, make: Callable[[Path], None]) -> None:
+    """A file that is renamed over a FIFO or a socket that programs know stands in its place."""
+    (place / "file").write_text("file")
+    for name in ("file", "again"):
+        make(place / "special")
+        (place / "special").lstat()
+        (place / name).rename(place / "special")
+        assert (place / "special").read_text() == "file"
+        assert not (place / name).exists()
+        (place / "special").rename(place / "again")
+    assert contents(place) == {"again": "file"}
