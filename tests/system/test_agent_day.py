@@ -14,7 +14,7 @@ IGNORED = {".gitignore": "build/\n*.tmp\n"}
 @pytest.mark.xdist_group("caches")
 @pytest.mark.timeout(180)
 def test_a_short_day_leaves_nothing_behind(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Six agents, twice a few seconds: no inode, descriptor, thread or process is left."""
+    """Six agents, twice a few seconds: no inode, descriptor, socket, thread or process is left."""
     seed = int(request.config.getoption("hypothesis_seed"))
     with system_in(tmp_path / "repo", {**FILES, **IGNORED}) as system:
         system.request("PUT", "config/test-cmd", json={"value": "true"})
