@@ -27,7 +27,6 @@ from pwfs.fs.journal import HeldName
 from pwfs.fs.linking import Linking
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.model.entries import FileEntry
-from pwfs.model.errors import PatchworkError
 from pwfs.model.ops import Op, OpType, Provenance
 from pwfs.model.paths import RepoPath, is_under, join, split
 from pwfs.model.views import Workspace
@@ -127,14 +126,19 @@ class Holding(Linking):
         if len(self.held) >= HELD_MAX:
             self.settle(list(self.held)[: HELD_MAX // 2])
 
-    def _hold(self, held: Held) -> None:
-        """Holds what became of a name, in place of what is held of it so far.
+    def _hold(self, *came_about: Held) -> None:
+        """Holds what became of names, in place of what is held of them so far, all or nothing.
 
         Raises:
             OSError, PatchworkError: the journal cannot take it; what was held is held still.
         """
-        self.journal.holds(self._noted(held), durable=held.is_durable)
-        self._take_up(held)
+        self._note_held(*came_about)
+        for held in came_about:
+            self._take_up(held)
+
+    def _note_held(self, *came_about: Held) -> None:
+        is_durable = any(held.is_durable for held in came_about)
+        self.journal.holds(*map(self._noted, came_about), durable=is_durable)
 
     def _take_up(self, held: Held) -> None:
         before = self.held.pop(held.path, None)
@@ -144,7 +148,7 @@ class Holding(Linking):
         self.held[held.path] = held
         self.on_held(self)
 
-    def _noted(self, held: Held) -> HeldName:
+    def _noted(self, held: Held, *, becomes: RepoPath | None = None) -> HeldName:
         return HeldName(
             id=held.id,
             path=held.path,
@@ -154,6 +158,7 @@ class Holding(Linking):
             is_tracked=held.is_tracked,
             other=held.other,
             noted_at=self.repo.log.head_seq(),
+            becomes=becomes,
         )
 
     def held_changed(self, held: Held) -> None:
@@ -217,41 +222,59 @@ class Holding(Linking):
             node=node,
             other=old,
         )
-        self._hold(gone)
-        try:
-            self._hold(came)
-        except (OSError, PatchworkError):
-            self._release(gone)
-            raise
+        self._hold(gone, came)
 
     def move_held(self, held: Held, new: RepoPath) -> None:
         """Holds that a file which is held already has another name now."""
-        is_tracked = new in self.held
-        self._hold(
-            Held(
-                new,
-                held.entry,
-                self.start_seen(new),
-                held.process,
-                is_tracked=is_tracked,
-                node=held.node,
-                is_durable=held.is_durable,
-            )
+        moved = Held(
+            new,
+            held.entry,
+            self.start_seen(new),
+            held.process,
+            is_tracked=new in self.held,
+            node=held.node,
+            is_durable=held.is_durable,
+            id=held.id,
         )
-        self.withdraw(held)
+        gone = _gone(held, secrets.token_hex(8)) if held.is_tracked else None
+        self._note_held(*([moved] if gone is None else [gone, moved]))
+        del self.held[held.path]
+        if gone is not None:
+            self._take_up(gone)
+        self._take_up(moved)
+
+    def log_held(self, held: Held, edit: Edit) -> None:
+        """Logs that a file which is held was renamed over one that the log has.
+
+        Raises:
+            ChangeIsFinal, NoSpace, Corrupt: as `Repository.record`; it is held as before.
+        """
+        # First the journal, so that a daemon killed behind the commit leaves no second name of it.
+        becoming = self._noted(held, becomes=edit.path)
+        self.journal.holds(becoming, durable=held.is_durable)
+        try:
+            logged = self.record([edit], taking=held.path)
+        except BaseException:
+            self.held_changed(held)
+            raise
+        self.withdraw(held, logged)
 
     def withdraw(self, held: Held, logged: Sequence[Op] = ()) -> None:
         """Takes back that a file came to a name: it is gone again, or logged under another."""
         aside = self._aside(held)
-        self._release(held, logged)
+        if held.is_tracked:
+            gone = _gone(held, held.id)
+            if not logged:
+                # Else the journal says already what is left once the log has these.
+                self.held_changed(gone)
+            del self.held[held.path]
+            self._take_up(gone)
+        else:
+            self._release(held, logged)
         if aside is not None:
             # The file that it was is not here any more, nor where it came from.
             aside.other = None
             self.held_changed(aside)
-        if held.is_tracked:
-            gone = Held(held.path, None, held.seen, held.process, is_tracked=True)
-            self.held_changed(gone)
-            self._take_up(gone)
 
     def _release(self, held: Held, logged: Sequence[Op] = ()) -> None:
         self.held.pop(held.path, None)
@@ -478,3 +501,8 @@ class Holding(Linking):
             and self.may_hold(old)
             and self.may_hold(new)
         )
+
+
+def _gone(held: Held, id_: str) -> Held:
+    """What is held of a tracked name once the file that came there is gone from it."""
+    return Held(held.path, None, held.seen, held.process, is_tracked=True, id=id_)

@@ -4,9 +4,10 @@ An append-only file beside the working files, of MessagePack arrays, before each
 CRC-32, four bytes each:
 
 - ``[id, paths, seen, process, mode]`` when a working file is made or its paths change;
-- ``[id, path, entry, seen, process, is_tracked, other]`` when what became of a name is held
-  (`pwfs.fs.holding`); it takes the place of the working file's row;
-- ``[id]`` when either is done with, ``[id, seq]`` when it was logged as that operation.
+- ``[id, path, entry, seen, process, is_tracked, other, noted_at, becomes]`` when what became of a name
+  is held (`pwfs.fs.holding`); it takes the place of the working file's row;
+- ``[id]`` when either is done with, ``[id, seq]`` when it was logged as that operation;
+- ``[[...], [...]]`` for rows that count together or not at all.
 
 A write(2) into it survives the process; `sync` makes it survive the machine. After a power failure
 it ends where a row is not whole. An operation is not synced when it is logged, so a held name that
@@ -33,7 +34,7 @@ from pwfs.repo.live import Seen
 
 COMPACT_BYTES = 1 << 20
 _FRAME = struct.Struct("<II")
-_HELD_FIELDS = 7
+_HELD_FIELDS_MIN = 7
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -50,7 +51,11 @@ class OpenFile:
 
 @dataclass(frozen=True, slots=True)
 class HeldName:
-    """What became of one name, as `pwfs.fs.holding.Held` has it."""
+    """What became of one name, as `pwfs.fs.holding.Held` has it.
+
+    ``noted_at`` is the log's head then. ``becomes`` is the name that the file is just being renamed
+    to in the log: once that has it there, the file is here no more.
+    """
 
     id: str
     path: RepoPath
@@ -60,6 +65,7 @@ class HeldName:
     is_tracked: bool
     other: RepoPath | None
     noted_at: Seq
+    becomes: RepoPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +98,29 @@ class Journal:
         Raises:
             OSError, PatchworkError: it could not be noted.
         """
-        self._note(file.id, _row(file))
+        self._note({file.id: _row(file)})
 
-    def holds(self, held: HeldName, *, durable: bool) -> None:
-        """Notes what became of a name, behind all that was noted before.
+    def holds(self, *names: HeldName, durable: bool) -> None:
+        """Notes what became of names, all or nothing, behind all that was noted before.
 
-        With ``durable``, it counts as not logged until the log has it, whatever is noted.
+        With ``durable``, each counts as not logged until the log has it, whatever is noted.
 
         Raises:
-            OSError, PatchworkError: it could not be noted; what was noted under its id counts.
+            OSError, PatchworkError: it could not be noted; what was noted under these ids counts.
         """
-        self._note(held.id, _held_row(held))
+        self._note({held.id: _held_row(held) for held in names})
         if durable:
-            self._durable.add(held.id)
+            self._durable.update(held.id for held in names)
 
-    def _note(self, id_: str, row: bytes) -> None:
-        before = self._live.pop(id_, None)
-        self._live[id_] = row
+    def _note(self, rows: dict[str, bytes]) -> None:
+        before = {id_: self._live.pop(id_) for id_ in rows if id_ in self._live}
+        self._live.update(rows)
         try:
-            self._append(row)
+            self._append(_together(list(rows.values())))
         except BaseException:
-            del self._live[id_]
-            if before is not None:
-                self._live[id_] = before
+            for id_ in rows:
+                del self._live[id_]
+            self._live.update(before)
             raise
 
     def changed(self, file: OpenFile) -> None:
@@ -228,15 +234,16 @@ class Journal:
             position += length
             if not row or zlib.crc32(row) != checksum:
                 break
-            id_, *fields = msgspec.msgpack.decode(row)
-            if len(fields) > 1:
-                if len(fields) == _HELD_FIELDS:
+            decoded = msgspec.msgpack.decode(row)
+            for id_, *fields in decoded if isinstance(decoded[0], list) else [decoded]:
+                if len(fields) > 1:
+                    if _is_held(fields):
+                        rows.pop(id_, None)
+                    rows[id_] = fields
+                elif not fields or is_logged(fields[0]):
                     rows.pop(id_, None)
-                rows[id_] = fields
-            elif not fields or is_logged(fields[0]):
-                rows.pop(id_, None)
-        files = [_open_file(id_, row) for id_, row in rows.items() if len(row) != _HELD_FIELDS]
-        names = [_held_name(id_, row) for id_, row in rows.items() if len(row) == _HELD_FIELDS]
+        files = [_open_file(id_, row) for id_, row in rows.items() if not _is_held(row)]
+        names = [_held_name(id_, row) for id_, row in rows.items() if _is_held(row)]
         return LeftBehind(files, names)
 
     def clear(self) -> None:
@@ -272,8 +279,18 @@ def _held_row(held: HeldName) -> bytes:
             held.is_tracked,
             held.other,
             held.noted_at,
+            held.becomes,
         ]
     )
+
+
+def _together(rows: Sequence[bytes]) -> bytes:
+    """Makes rows one, that is whole or torn with all of them."""
+    return rows[0] if len(rows) == 1 else _encoder.encode([msgspec.Raw(row) for row in rows])
+
+
+def _is_held(fields: Sequence[object]) -> bool:
+    return len(fields) >= _HELD_FIELDS_MIN
 
 
 def _framed(row: bytes) -> bytes:
@@ -325,7 +342,8 @@ def _open_file(id_: str, fields: list[object]) -> OpenFile:
 
 
 def _held_name(id_: str, fields: list[object]) -> HeldName:
-    path, entry, seen, process, is_tracked, other, noted_at = fields
+    # Daemons that were killed before there was ``becomes`` wrote none.
+    path, entry, seen, process, is_tracked, other, noted_at, *rest = fields
     assert entry is None or isinstance(entry, list)
     return HeldName(
         id=id_,
@@ -336,4 +354,5 @@ def _held_name(id_: str, fields: list[object]) -> HeldName:
         is_tracked=bool(is_tracked),
         other=None if other is None else RepoPath(str(other)),
         noted_at=Seq(int(str(noted_at))),
+        becomes=RepoPath(str(rest[0])) if rest and rest[0] is not None else None,
     )

@@ -40,10 +40,15 @@ class Recovering(Writing):
         for name in left.names:
             if self._is_logged(name):
                 continue
-            if name.entry is None or self._is_stored(name.entry):
+            entry = name.entry
+            if entry is not None and self._has_become(name, entry):
+                if not name.is_tracked:
+                    continue
+                entry = None
+            if entry is None or self._is_stored(entry):
                 self.held[name.path] = Held(
                     name.path,
-                    name.entry,
+                    entry,
                     name.seen,
                     name.process,
                     is_tracked=name.is_tracked,
@@ -73,6 +78,15 @@ class Recovering(Writing):
         return bool(
             self.repo.log.ops(change_id=change_id, path=name.path, since=name.noted_at, limit=1)
         )
+
+    def _has_become(self, name: HeldName, entry: FileEntry) -> bool:
+        """Whether the log has a held file under the name that it was being renamed to."""
+        if name.becomes is None:
+            return False
+        ops = self.repo.log.ops(
+            change_id=self.workspace.change_id, path=name.becomes, since=name.noted_at
+        )
+        return any((op.path, op.content_hash) == (name.becomes, entry.content_hash) for op in ops)
 
     def _is_stored(self, entry: FileEntry) -> bool:
         """Whether a content is there; a power failure takes what was not synced."""

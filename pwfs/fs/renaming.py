@@ -176,8 +176,8 @@ class Renaming(Adopting):
         if held is None:
             if target is not None and not (is_over and target.kind is Kind.FILE):
                 return False
-            node.fresh = True
             self.set_aside(node, old.path, new.path, process)
+            node.fresh = True
             return True
         if held.other is not None and (is_over or held.other != new.path):
             # It was moved aside a moment ago, and now it goes on.
@@ -191,7 +191,7 @@ class Renaming(Adopting):
         if is_over or not self.may_hold(new.path):
             assert node.entry is not None
             edit = Edit(OpType.MODIFY, new.path, node.entry, process=held.process or process)
-            self.withdraw(held, self.record([edit], taking=old.path))
+            self.log_held(held, edit)
             self.now_logged(node)
         else:
             self.move_held(held, new.path)

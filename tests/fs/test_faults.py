@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.fs.conftest import Mounted
+from tests.fs.syncer import sync_directory
 
 TOLD = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBUSY, errno.EROFS}
 OLD, NEW = b"old\n" * 100, b"new\n" * 150
@@ -28,12 +29,13 @@ class Way:
     """A way of changing a directory that `furnish` has furnished, by calls that succeed or raise.
 
     ``is_whole``: one call that does all or nothing. Otherwise it writes, and an error may leave
-    what was written up to then.
+    what was written up to then. ``prepare`` is done just before, so that the daemon still holds it.
     """
 
     name: str
     act: Callable[[Path], None]
     is_whole: bool = True
+    prepare: Callable[[Path], None] = lambda place: None
 
 
 def furnish(place: Path) -> None:
@@ -41,6 +43,7 @@ def furnish(place: Path) -> None:
     place.mkdir()
     (place / "file").write_bytes(OLD)
     (place / "other").write_bytes(OLD + b"other")
+    (place / "file.bak").write_bytes(OLD + b"backup")
     (place / "x.log").write_bytes(OLD)
     (place / "y.log").write_bytes(b"y")
     (place / "sub").mkdir()
@@ -76,6 +79,39 @@ def _save_and_sync(place: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _moves(old: str, new: str) -> Callable[[Path], None]:
+    return lambda place: _void((place / old).rename(place / new))
+
+
+def _removes(name: str) -> Callable[[Path], None]:
+    return lambda place: (place / name).unlink()
+
+
+def _writes(name: str) -> Callable[[Path], None]:
+    return lambda place: _write(place / name, NEW)
+
+
+def _replaces(name: str, content: bytes = NEW) -> Callable[[Path], None]:
+    def replace(place: Path) -> None:
+        (place / name).unlink()
+        _write(place / name, content)
+
+    return replace
+
+
+def _removes_and_writes(place: Path) -> None:
+    (place / "file").unlink()
+    _write(place / "tmp.file", NEW)
+
+
+def _does_much(place: Path) -> None:
+    _write(place / "new", NEW)
+    (place / "file").rename(place / "file~")
+    _write(place / "file", NEW)
+    (place / "other").unlink()
+    (place / "sub/inner").rename(place / "sub/inner~")
+
+
 WAYS = [
     Way("create", lambda place: _write(place / "new", NEW), is_whole=False),
     Way("create a large one", lambda place: _write(place / "new", LARGE), is_whole=False),
@@ -102,6 +138,19 @@ WAYS = [
     Way("chmod", lambda place: (place / "file").chmod(0o600)),
     Way("truncate", lambda place: os.truncate(place / "file", 7)),
     Way("setxattr", lambda place: os.setxattr(place / "file", "user.note", b"1")),
+    Way("set aside", _moves("file", "file~")),
+    Way("set aside over another", _moves("file", "file.bak")),
+    Way("put back", _moves("file~", "file"), prepare=_moves("file", "file~")),
+    Way("put back, for another", _moves("file.bak", "file"), prepare=_moves("file", "file.bak")),
+    Way("save by renaming", _moves("file.tmp", "file"), prepare=_writes("file.tmp")),
+    Way("save by renaming a tracked one", _moves("other", "file"), prepare=_replaces("other")),
+    Way("create by renaming", _moves("new.tmp", "new"), prepare=_writes("new.tmp")),
+    Way("create by renaming a tracked one", _moves("file.bak", "f"), prepare=_replaces("file.bak")),
+    Way("create anew by renaming", _moves("tmp.file", "file"), prepare=_removes_and_writes),
+    Way("unlink a temporary one", _removes("file~"), prepare=_writes("file~")),
+    Way("unlink one made anew", _removes("file"), prepare=_replaces("file", b"")),
+    Way("unlink what was set aside", _removes("file~"), prepare=_moves("file", "file~")),
+    Way("settle", lambda place: sync_directory(place), prepare=_does_much),
 ]
 
 
@@ -159,6 +208,7 @@ def fail_each_step(mounted: Mounted, way: Way, kind: str) -> None:
         place = ws / f"at{step}"
         furnish(place)
         mounted.call("barrier")
+        way.prepare(place)
         before = shown(place)
         mounted.call("fail", kind, step)
         told = attempt(way.act, place)

@@ -70,6 +70,19 @@ def test_a_held_name_takes_the_place_of_its_working_file(journal: Journal) -> No
     assert (left.files, left.names) == ([], [held("1")])
 
 
+def test_rows_that_were_noted_together_count_together(journal: Journal, tmp_path: Path) -> None:
+    """Torn anywhere, none of them counts, and what was noted before does."""
+    journal.holds(held("1"), durable=False)
+    size = (tmp_path / "journal").stat().st_size
+    moved, gone = held("1", "there"), held("2", "new", None)
+    journal.holds(gone, moved, durable=False)
+    assert journal.left_behind(nothing).names == [gone, moved]
+    whole = (tmp_path / "journal").read_bytes()
+    for cut in range(size, len(whole)):
+        (tmp_path / "journal").write_bytes(whole[:cut])
+        assert journal.left_behind(nothing).names == [held("1")]
+
+
 def test_a_synced_name_counts_until_the_log_has_it(journal: Journal) -> None:
     """A power failure may take the operation, and leave the row that says that it was logged."""
     journal.holds(held("1"), durable=True)
