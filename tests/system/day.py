@@ -22,8 +22,8 @@ DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 REST_S = 2.0
 KEPT_OF_LOG = 3
 """How many times the database a longer log may take of memory, beside a quarter: its pages in SQLite's
-cache, listings and merges decoded, drafts that were left open. Twice was seen; each has a bound of its
-own besides, which a day does not reach."""
+cache, listings and merges decoded, drafts that were left open. Two to three times were seen, the quarter
+included; each of these caches has a bound of its own, too."""
 
 
 @dataclass(frozen=True)
