@@ -171,7 +171,7 @@ class Renaming(Adopting):
         if held is None and not self.can_set_aside(node, old.path, new.path):
             return False
         if not self.is_departed(new.path):
-            self.settle([new.path])
+            self.settle([new.path], kept=[old.path])
         is_over = self.view_get(new.path) is not None
         if held is None:
             if target is not None and not (is_over and target.kind is Kind.FILE):

@@ -309,3 +309,13 @@ def test_a_file_replaces_what_is_no_file(place: Path, make: Callable[[Path], Non
         assert not (place / name).exists()
         (place / "special").rename(place / "again")
     assert contents(place) == {"again": "file"}
+
+
+def test_a_new_file_replaces_a_newer_one(place: Path) -> None:
+    """A file renamed over another that was made after it leaves its own name."""
+    for directory in ("one", "two"):
+        (place / directory).mkdir()
+    (place / "one" / "file").write_text("older")
+    (place / "two" / "file").write_text("newer")
+    (place / "one" / "file").rename(place / "two" / "file")
+    assert contents(place) == {"one/": "", "two/": "", "two/file": "older"}
