@@ -14,10 +14,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "pwfs/fs/native/session.c"
+SOURCES = [f"pwfs/fs/native/{name}.c" for name in ("session", "reading", "grants")]
 LIBRARY = "pwfs/fs/native/libpatchworkfs.so"
 FLAGS = [
-    *("-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
+    *("-std=c11", "-O2", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden"),
     *("-Wall", "-Wextra", "-Werror", "-D_FILE_OFFSET_BITS=64"),
 ]
 
@@ -56,9 +56,9 @@ def build(root: Path) -> None:
     fuse = _run(["pkg-config", "--cflags", "--libs", "fuse3"])
     compiler = shlex.split(os.environ.get("CC", "gcc"))
     partial = library.with_suffix(f".{os.getpid()}.tmp")
-    source = str(root / SOURCE)
+    sources = [str(root / source) for source in SOURCES]
     try:
-        _run([*compiler, *FLAGS, "-o", str(partial), source, *shlex.split(fuse), "-ldl"])
+        _run([*compiler, *FLAGS, "-o", str(partial), *sources, *shlex.split(fuse), "-ldl"])
         partial.replace(library)
     finally:
         partial.unlink(missing_ok=True)

@@ -69,6 +69,7 @@ class Adopting(Numbering):
 
     def now_versioned(self, node: Node, entry: FileEntry, attrs: Attrs) -> None:
         """Makes a node of scratch that of a versioned file; what has it open goes on with that."""
+        node.revoke()
         node.kind = Kind.LINK if entry.mode is Mode.SYMLINK else Kind.FILE
         node.entry, node.attrs, node.identity = entry, attrs, None
         if node.content is not None:

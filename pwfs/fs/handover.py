@@ -61,6 +61,7 @@ class KeptNode(msgspec.Struct):
     fresh_names: list[str] | None = None
     identity: tuple[int, int] | None = None
     remains: int | None = None
+    readers: int = 0
 
 
 class KeptHandle(msgspec.Struct):
@@ -158,6 +159,7 @@ def _order(node: Node) -> tuple[bool, int]:
 
 
 def _kept(node: Node) -> KeptNode:
+    node.revoke()
     return KeptNode(
         ino=node.ino,
         place=node.space.place,
@@ -172,6 +174,7 @@ def _kept(node: Node) -> KeptNode:
         fresh_names=sorted(node.fresh_names) if node.fresh_names is not None else None,
         identity=node.identity,
         remains=node.remains,
+        readers=node.readers,
     )
 
 
@@ -234,6 +237,7 @@ def _restore_fields(node: Node, record: KeptNode) -> None:
     node.fresh_names = set(record.fresh_names) if record.fresh_names is not None else None
     node.identity = record.identity
     node.remains = record.remains
+    node.space.table.grants.take_back(node, record.readers)
     if node.remains is not None:
         os.set_inheritable(node.remains, False)
     node.attrs = record.attrs

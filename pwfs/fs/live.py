@@ -18,6 +18,7 @@ from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.errors import BlobDamaged, BlobMissing
 from pwfs.model.ids import BlobHash
 from pwfs.model.paths import RepoPath, split
+from pwfs.model.views import ConflictPolicy
 from pwfs.repo.core import Movement
 from pwfs.repo.live import LiveView
 from pwfs.store.protocols import BlobStore
@@ -237,6 +238,16 @@ class LiveSpace(Space):
         content = node.content or self.open_content(node)
         return os.pread(content.fd, size, offset)
 
+    def is_at_rest(self, node: Node) -> bool:
+        if node.kind is not Kind.FILE or self.live.policy is ConflictPolicy.MANUAL:
+            return False
+        return node.content is None or not node.content.is_writable
+
+    def let_go(self, node: Node) -> None:
+        if node.handles == 0 and node.content is not None:
+            node.content.close()
+            node.content = None
+
     async def descriptor(self, node: Node) -> int:
         if node.content is None:
             await self.verify_large(node)
@@ -292,10 +303,7 @@ class LiveSpace(Space):
             self.damages.tell(error, self.id, path)
 
     async def release(self, handle: Handle) -> None:
-        node = handle.node
-        if node.handles == 0 and node.content is not None:
-            node.content.close()
-            node.content = None
+        self.let_go(handle.node)
 
     def getxattr(self, node: Node, name: bytes) -> bytes:
         raise refusal(errno.ENODATA)
@@ -412,6 +420,7 @@ class LiveSpace(Space):
     def supersede(self, node: Node, directory: Node, name: str) -> None:
         """Takes a name from a node for what the view shows there now; handles keep the old."""
         path = directory.path_of(name)
+        node.revoke()
         node.detach(directory, name)
         if node.kind is not Kind.DIRECTORY:
             node.stale = [*(node.stale or ()), path]

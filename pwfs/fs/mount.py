@@ -341,11 +341,14 @@ class Mount:
             session.resume(self._operations, taken.fuse_fd, taken.connection)
             guard = Guard.taken_over(*taken.guard)
         self._guard = guard
+        self._waiting = session.take_requests(self._fuse_fd)
         self._invalidator = self._operations.invalidator = Invalidator(self._fuse_fd)
         for collection in (self._top, self._at, self._views, self._workspaces):
             collection.invalidator = self._invalidator
         announcer = Announcer(self.mountpoint, self._top.root, self._invalidator, self.repo.health)
         self._announcer = self._operations.announcer = announcer
+        if self._waiting.is_native and library is not None:
+            self._table.grants.begin(library)
         if taken is not None:
             spaces = restore_spaces(self._top, taken.state.spaces)
             self._operations.handles.restore(self._table, taken.state, spaces)
@@ -407,7 +410,7 @@ class Mount:
     @property
     def open_count(self) -> int:
         """How many files and directories programs have open."""
-        return len(self._operations.handles)
+        return len(self._operations.handles) + len(self._table.grants)
 
     async def _serve_native(self) -> None:
         assert library is not None
@@ -417,6 +420,7 @@ class Mount:
                 await pyfuse3.main()
             finally:
                 requests.close()
+                library.take_nothing()
 
     async def hand_over(self) -> Handover | None:
         """Stops answering and writes down what the kernel knows, for the next daemon.
@@ -433,7 +437,9 @@ class Mount:
         await self._capturer.capture_all()
         await self._invalidator.drain()
         self._winding_down = True
-        library.read_nothing()
+        library.take_nothing()
+        with trio.move_on_after(_CLOSING_S):
+            await self._waiting.emptied()
         pyfuse3.terminate()
         with trio.move_on_after(_CLOSING_S):
             # Whatever was asked is answered; what comes now waits in the kernel.

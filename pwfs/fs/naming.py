@@ -255,6 +255,7 @@ class Naming(Allocating):
 
     def keep_open(self, node: Node) -> None:
         """Before a file in scratch loses its name: lets who holds it go on with it."""
+        node.revoke()
         if node.kind is not Kind.SCRATCH or node.content is not None:
             return
         if node.handles:
@@ -265,6 +266,7 @@ class Naming(Allocating):
 
     def remove_name(self, node: Node, directory: Node, name: str) -> None:
         """Takes a name from a node whose file is gone already; open handles keep it."""
+        node.revoke()
         if directory.fresh_names is not None:
             directory.fresh_names.discard(name)
         self.rows.remove(directory.path_of(name))

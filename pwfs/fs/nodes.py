@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pwfs.fs.errors import refusal
+from pwfs.fs.granting import Grants
 from pwfs.model.entries import FileEntry
 from pwfs.model.paths import ROOT, RepoPath
 
@@ -43,6 +44,8 @@ class Node:
     with each change of its names; ``subdirectories`` is None while they are not counted.
     ``remains`` is a descriptor (O_PATH) of a file in scratch that lost its last name while nobody
     had it open: the kernel may still name it, for who holds a FIFO, or a descriptor like this one.
+    ``is_granted`` says that the native library opens it for readers; ``readers`` of its ``handles``
+    were opened so before (see `pwfs.fs.granting`).
     """
 
     __slots__ = (
@@ -57,10 +60,12 @@ class Node:
         "handles",
         "identity",
         "ino",
+        "is_granted",
         "kind",
         "lookups",
         "name",
         "parent",
+        "readers",
         "remains",
         "space",
         "stale",
@@ -87,6 +92,8 @@ class Node:
         self.fresh_names: set[str] | None = None
         self.identity: tuple[int, int] | None = None
         self.remains: int | None = None
+        self.is_granted = False
+        self.readers = 0
         self.version = 0
         self.subdirectories: int | None = None
 
@@ -170,6 +177,11 @@ class Node:
             self.extra = [place for place in self.extra if place != (directory, name)]
         self.forget_paths()
 
+    def revoke(self) -> None:
+        """Has every program that opens it ask again, before anything about it changes."""
+        if self.is_granted:
+            self.space.table.grants.revoke(self)
+
     def drop_remains(self) -> None:
         """Closes what was kept of a file without a name."""
         if self.remains is not None:
@@ -202,6 +214,7 @@ class NodeTable:
 
     def __init__(self) -> None:
         self._nodes: dict[int, Node] = {}
+        self.grants = Grants()
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -235,6 +248,12 @@ class NodeTable:
             raise refusal(errno.ESTALE)
         return node
 
+    def revoke_all(self, space: "Space") -> None:
+        """Has programs ask for every file of a space, as it is gone, or nobody will answer."""
+        for node in self._nodes.values():
+            if node.space is space:
+                node.revoke()
+
     async def quiet(self) -> None:
         """Waits until no thread copies or hashes the content of any node."""
         for node in self:
@@ -255,6 +274,10 @@ class NodeTable:
         while node is not None and self._is_unused(node):
             if self._nodes.get(node.ino) is not node:
                 # Forgotten before; its number may be another node's by now.
+                return
+            node.revoke()
+            if node.handles:
+                # Closed, but that is not known yet.
                 return
             del self._nodes[node.ino]
             places = list(node.names())

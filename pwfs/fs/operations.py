@@ -24,6 +24,7 @@ from pwfs.fs.answering import answering
 from pwfs.fs.attributes import negative
 from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
+from pwfs.fs.granting import HANDLE_OF_GRANT
 from pwfs.fs.handles import Handles
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.nodes import Kind, Node, NodeTable
@@ -70,6 +71,8 @@ class MountOperations(pyfuse3.Operations):
     def _looked_up(self, node: Node) -> EntryAttributes:
         attributes = node.space.attributes(node)
         node.lookups += 1
+        if not node.is_granted:
+            self._grant(node)
         return attributes
 
     @answering
@@ -303,7 +306,28 @@ class MountOperations(pyfuse3.Operations):
 
     def handle(self, fh: int) -> Handle:
         """The open file that a number stands for."""
-        return self.handles[fh]
+        if not fh & HANDLE_OF_GRANT:
+            return self.handles[fh]
+        node = self._table.peek(fh ^ HANDLE_OF_GRANT)
+        if node is None:
+            raise refusal(errno.ESTALE)
+        return Handle(node, os.O_RDONLY, 0)
+
+    def _grant(self, node: Node, fd: int | None = None) -> None:
+        """Has the library open a file for readers, and read from ``fd``, if its bytes are at rest.
+
+        Without a descriptor the first read comes here, where the bytes are verified.
+        """
+        # What lost its name may have no other place than the descriptor that is held for readers.
+        has_name = node.parent is not None
+        if self._table.grants.are_given and has_name and node.space.is_at_rest(node):
+            self._table.grants.grant(node, fd)
+            self.let_go(node)
+
+    def let_go(self, node: Node) -> None:
+        """After a file was read by a handle of the library: keeps no descriptor for nobody."""
+        if node.content is not None and not node.handles:
+            node.space.let_go(node)
 
     def open_for_writing(self, space: Space) -> set[Node]:
         """The files of a space that programs hold open and may write."""
@@ -324,12 +348,21 @@ class MountOperations(pyfuse3.Operations):
             await node.space.open(node, flags, ctx)
         finally:
             node.handles -= 1
-        return self._opened(node, flags, ctx)
+        opened = self._opened(node, flags, ctx)
+        if not flags & (os.O_ACCMODE | os.O_TRUNC):
+            self._grant(node)
+        return opened
 
     @answering
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        node = self.handles[fh].node
-        return await node.space.read(node, off, size)
+        node = self.handle(fh).node
+        data = await node.space.read(node, off, size)
+        content = node.content
+        if len(data) == size and content is not None:
+            # There is more to come, perhaps, and it need not come here.
+            self._grant(node, content.fd)
+        self.let_go(node)
+        return data
 
     @answering
     async def write(self, fh: int, off: int, buf: bytes) -> int:
@@ -338,7 +371,7 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def flush(self, fh: int) -> None:
-        handle = self.handles[fh]
+        handle = self.handle(fh)
         if self.announcer is not None and handle.pid == self.announcer.pid:
             return
         before = self._queued()
@@ -347,14 +380,18 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def fsync(self, fh: int, datasync: bool) -> None:
-        handle = self.handles[fh]
+        handle = self.handle(fh)
         before = self._queued()
         await handle.node.space.fsync(handle)
         await self._told(before)
 
     @answering
     async def release(self, fh: int) -> None:
-        handle = self.handles.close(fh)
+        if fh & HANDLE_OF_GRANT:
+            handle = self.handle(fh)
+            self._table.grants.released(handle.node)
+        else:
+            handle = self.handles.close(fh)
         try:
             await handle.node.space.release(handle)
         except StoreBusy:
@@ -405,6 +442,8 @@ class MountOperations(pyfuse3.Operations):
                 self._table.drop_unused(child)
                 return
             child.lookups += 1
+            if not child.is_granted:
+                self._grant(child)
 
     @answering
     async def releasedir(self, fh: int) -> None:

@@ -304,6 +304,7 @@ class Renaming(Adopting):
         os.rename(temporary, place)
 
     def _now_scratch(self, node: Node, path: RepoPath) -> None:
+        node.revoke()
         status = os.lstat(self.scratch.place(path))
         if node.content is not None:
             self.discard_content(node)

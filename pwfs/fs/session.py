@@ -10,7 +10,11 @@ import pyfuse3
 
 from pwfs.fs import attach as attaching
 from pwfs.fs.native import library
+from pwfs.fs.waiting import Waiting
 from pwfs.model.errors import HandoverRefused, MountUnavailable
+
+_THREADS = 2
+"""How many take requests: while one reads from the disk the other answers."""
 
 
 def prepare(mountpoint: Path) -> None:
@@ -65,6 +69,14 @@ def resume(operations: pyfuse3.Operations, fuse_fd: int, connection: tuple[int, 
     pyfuse3.init(operations, f"/dev/fd/{fuse_fd}", _options())
     if not is_native() or library is None or not library.resume(connection):
         raise HandoverRefused(reason="libfuse does not go on with the session")
+
+
+def take_requests(fuse_fd: int) -> Waiting:
+    """Has requests taken from the kernel, by threads of the library where it is there."""
+    ready = library.take(fuse_fd, _THREADS) if library is not None and is_native() else None
+    waiting = Waiting(library, ready) if ready is not None else Waiting(None, fuse_fd)
+    waiting.install()
+    return waiting
 
 
 def is_native() -> bool:

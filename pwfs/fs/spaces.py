@@ -96,6 +96,13 @@ class Space:
         """Reads from an open file."""
         raise refusal(errno.EIO)
 
+    def is_at_rest(self, node: Node) -> bool:
+        """Whether a file may be opened and read without asking, until the node is revoked."""
+        return False
+
+    def let_go(self, node: Node) -> None:
+        """Closes the daemon's own descriptor of a file that nobody has open, if it can."""
+
     async def descriptor(self, node: Node) -> int:
         """The daemon's own descriptor of an open file, to read from; it may be replaced soon."""
         raise refusal(errno.EIO)
@@ -272,6 +279,7 @@ class Collection(Space):
         if space is not None:
             space.is_gone = True
             space.keeps_root = False
+            self.table.revoke_all(space)
             space.close()
             self.table.drop_unused(space.root)
         self.changed(name)

@@ -292,7 +292,7 @@ class Announcer:
         assert self._process.stdout is not None
         self._to = trio.lowlevel.FdStream(os.dup(self._process.stdin.fileno()))
         self._from = trio.lowlevel.FdStream(os.dup(self._process.stdout.fileno()))
-        self.pid = self._process.pid
+        self._ask_by(self._process.pid)
         probe = f".patchwork-{secrets.token_hex(8)}"
         self._is_known = False
         self._step = _Step(Verb.PROBE, self._top, probe)
@@ -339,8 +339,12 @@ class Announcer:
             data += more
         return data
 
+    def _ask_by(self, pid: int) -> None:
+        self.pid = pid
+        self._top.space.table.grants.pass_on(pid)
+
     async def _end(self) -> None:
-        self.pid = _NOBODY
+        self._ask_by(_NOBODY)
         for stream in (self._to, self._from):
             if stream is not None:
                 with trio.move_on_after(0):

@@ -88,6 +88,21 @@ class Writing(Holding):
         if flags & os.O_TRUNC:
             os.ftruncate(node.content.fd, 0)
 
+    def is_at_rest(self, node: Node) -> bool:
+        if node.kind is Kind.SCRATCH:
+            return node.content is not None
+        return not node.fresh and super().is_at_rest(node)
+
+    def let_go(self, node: Node) -> None:
+        self.discard_idle(node)
+
+    def open_content(self, node: Node) -> Content:
+        if node.kind is not Kind.SCRATCH:
+            return super().open_content(node)
+        self.open_scratch(node, os.O_RDONLY)
+        assert node.content is not None
+        return node.content
+
     def start_from_now(self, node: Node, content: Content) -> None:
         """Takes note of what somebody who starts to write this node starts from."""
         if node.is_attached:
@@ -139,6 +154,7 @@ class Writing(Holding):
         If that fails, the node's content is what it was.
         """
         while True:
+            node.revoke()
             if node.content is None or not node.content.is_writable:
                 # A file that was closed and is written again was saved twice.
                 self.settle_node(node)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import inotify
 from tests.support.inotify import watching
-from tests.system.people import System, files_below
+from tests.system.people import System, files_below, until
 
 WORKER = """
 import os, sys
@@ -51,6 +51,13 @@ def restart(system: System) -> None:
     system.project.patchwork("serve", "--restart")
     system.start()
     assert system.project.whereabouts["pid"] == pid
+
+
+def open_count(system: System) -> int:
+    """How many files and directories programs have open in the mount."""
+    count = system.get("status")["daemon"]["open"]
+    assert isinstance(count, int)
+    return count
 
 
 def test_what_programs_hold_goes_on(system: System, tmp_path: Path) -> None:
@@ -214,3 +221,27 @@ def test_what_is_handed_over_is_of_this_version(system: System, tmp_path: Path) 
     assert (ws / "saved").read_text() == "saved\n"
     (ws / "saved").write_text("again\n")
     assert len(system.ops(change)) == 2
+
+
+def test_who_reads_goes_on_reading(system: System) -> None:
+    """Files that the native library opened are known to the next daemon, and their end, too."""
+    ws = system.workspace(system.change("Work"))
+    for name in ("kept", "removed"):
+        (ws / name).write_text(name)
+    assert open_count(system) == 0
+    fds = {}
+    for name in ("kept", "removed"):
+        for _ in range(2):
+            (ws / name).read_text()
+        fds[name] = os.open(ws / name, os.O_RDONLY)
+    assert open_count(system) == 2
+    restart(system)
+    assert open_count(system) == 2
+    (ws / "removed").unlink()
+    with (ws / "kept").open("r+") as file:
+        file.write("KEPT")
+    for name, content in (("kept", b"KEPT"), ("removed", b"removed")):
+        os.posix_fadvise(fds[name], 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.read(fds[name], 100) == content
+        os.close(fds[name])
+    until(lambda: open_count(system) == 0, "nothing is open")

@@ -1,9 +1,10 @@
-"""The native library: it gives pyfuse3 handlers for requests that pyfuse3 does not know.
+"""The native library: requests that pyfuse3 does not know, and those that need no Python.
 
 It must be loaded before pyfuse3 is imported, so `pwfs.fs` does it first of all. Where it could not
 be built, or is switched off by ``PATCHWORK_NATIVE=0``, the mount works without: the kernel then
 refuses fallocate with EOPNOTSUPP, shows every file as data without holes, and copies by reading
-and writing. ``session.c`` is the library, `hatch_build.py` compiles it.
+and writing, and Python answers every request. `hatch_build.py` compiles the library: ``session.c``
+adds handlers, ``reading.c`` takes requests from the kernel, ``grants.c`` answers some at once.
 """
 
 import ctypes
@@ -59,8 +60,20 @@ class Library:
         loaded.patchwork_session.restype = ctypes.c_void_p
         loaded.patchwork_connected.argtypes = [ctypes.POINTER(Connection)]
         loaded.patchwork_connected.restype = None
-        loaded.patchwork_read_nothing.argtypes = []
-        loaded.patchwork_read_nothing.restype = None
+        loaded.patchwork_take.argtypes = [ctypes.c_int, ctypes.c_int]
+        loaded.patchwork_take.restype = ctypes.c_int
+        loaded.patchwork_take_nothing.argtypes = []
+        loaded.patchwork_take_nothing.restype = None
+        loaded.patchwork_waiting.argtypes = []
+        loaded.patchwork_waiting.restype = ctypes.c_size_t
+        loaded.patchwork_grant.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int]
+        loaded.patchwork_grant.restype = ctypes.c_int
+        loaded.patchwork_revoke.argtypes = [ctypes.c_uint64]
+        loaded.patchwork_revoke.restype = ctypes.c_uint64
+        loaded.patchwork_granted_opens.argtypes = []
+        loaded.patchwork_granted_opens.restype = ctypes.c_uint64
+        loaded.patchwork_pass.argtypes = [ctypes.c_uint32]
+        loaded.patchwork_pass.restype = None
         # pyfuse3's handler, which it comes to call, is Python: it needs the lock that CDLL lets go.
         self._resume = ctypes.PyDLL(os.fspath(_LIBRARY)).patchwork_resume
         self._resume.argtypes = [ctypes.POINTER(Connection)]
@@ -81,9 +94,50 @@ class Library:
         self._loaded.patchwork_connected(ctypes.byref(found))
         return found.minor, found.max_readahead, found.capable
 
-    def read_nothing(self) -> None:
+    # Taking requests
+
+    def take(self, fuse_fd: int, threads: int) -> int | None:
+        """Begins to take requests from the kernel.
+
+        Returns a descriptor that is readable while some wait for Python; None if it is refused.
+        """
+        fd: int = self._loaded.patchwork_take(fuse_fd, threads)
+        return None if fd < 0 else fd
+
+    def take_nothing(self) -> None:
         """Leaves all further requests in the kernel, for whoever goes on with the connection."""
-        self._loaded.patchwork_read_nothing()
+        self._loaded.patchwork_take_nothing()
+
+    def waiting(self) -> int:
+        """How many requests were taken and wait for Python."""
+        count: int = self._loaded.patchwork_waiting()
+        return count
+
+    # Grants
+
+    def grant(self, ino: int, opens: int, fd: int) -> bool:
+        """Lets an inode be opened for reading without asking; takes ``fd`` over (-1: none).
+
+        ``opens`` of the handles that were made so are still open. False if there is no memory.
+        """
+        refused: int = self._loaded.patchwork_grant(ino, opens, fd)
+        return refused == 0
+
+    def revoke(self, ino: int) -> int:
+        """Ends that; returns how many of the handles that were made so are still open."""
+        opens: int = self._loaded.patchwork_revoke(ino)
+        return opens
+
+    def granted_opens(self) -> int:
+        """How many files are open by handles that were made so."""
+        opens: int = self._loaded.patchwork_granted_opens()
+        return opens
+
+    def pass_on(self, pid: int) -> None:
+        """Has Python asked about everything that one process opens; 0 for none."""
+        self._loaded.patchwork_pass(pid)
+
+    # The session
 
     def resume(self, connection: tuple[int, int, int]) -> bool:
         """Goes on with a connection that an earlier session began; False if that is refused."""

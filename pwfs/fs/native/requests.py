@@ -85,7 +85,10 @@ class NativeRequests:
     async def lseek(self, fh: int, offset: int, whence: int) -> int:
         """Finds data or a hole."""
         node = self._operations.handle(fh).node
-        return await node.space.seek(node, offset, whence)
+        try:
+            return await node.space.seek(node, offset, whence)
+        finally:
+            self._operations.let_go(node)
 
     @answering
     async def copy_file_range(
@@ -93,4 +96,7 @@ class NativeRequests:
     ) -> int:
         """Copies from one open file to another; returns how many bytes."""
         source, target = self._operations.handle(fh_in), self._operations.handle(fh_out)
-        return await target.node.space.copy_range(source, offset_in, target, offset_out, length)
+        try:
+            return await target.node.space.copy_range(source, offset_in, target, offset_out, length)
+        finally:
+            self._operations.let_go(source.node)

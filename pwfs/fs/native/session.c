@@ -47,7 +47,6 @@ struct patchwork_connection {
 static struct patchwork_handlers handlers;
 static struct patchwork_connection connection;
 static struct fuse_session *session;
-static int reads_nothing;
 static void (*pyfuse3_init)(void *userdata, struct fuse_conn_info *conn);
 
 /* libfuse's words for what a kernel can do, and the kernel's own. */
@@ -142,27 +141,6 @@ EXPORTED struct fuse_session *fuse_session_new(struct fuse_args *args,
 	table.init = note_init;
 	session = libfuse_session_new(args, &table, sizeof(table), userdata);
 	return session;
-}
-
-/*
- * libfuse's own takes a request from the kernel and drops it once the session is told to end. Whoever
- * goes on with the connection would never see it, so after patchwork_read_nothing none is taken.
- */
-EXPORTED int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *buf)
-{
-	static int (*libfuse_receive_buf)(struct fuse_session *, struct fuse_buf *);
-
-	if (reads_nothing)
-		return -EINTR;
-	if (!libfuse_receive_buf)
-		*(void **)&libfuse_receive_buf = dlsym(RTLD_NEXT, "fuse_session_receive_buf");
-	return libfuse_receive_buf ? libfuse_receive_buf(se, buf) : -ENOSYS;
-}
-
-/* Leaves all further requests in the kernel. */
-EXPORTED void patchwork_read_nothing(void)
-{
-	reads_nothing = 1;
 }
 
 /* Sets what answers from now on; a member may be NULL. The structure is copied. */
