@@ -20,6 +20,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _MNT_FORCE = 1
 _UMOUNT_NOFOLLOW = 8
+_PF_EXITING = 4
 _DISMISSED = b"."
 _END_MS = 5000
 _ABORTS = Path("/sys/fs/fuse/connections")
@@ -87,10 +88,10 @@ def main() -> None:
     # The pipe does not tell: the stuck thread keeps the daemon's descriptors. Its main thread's
     # death is told by a signal; here it interrupts the reading.
     signal.signal(signal.SIGTERM, lambda *_: _abort(libc, mountpoint))
+    # One that comes before this is not told of, but seen below.
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-    is_dead = os.getppid() != int(daemon)
-    if is_dead or os.read(0, 1) != _DISMISSED:
+    if os.getppid() != int(daemon) or _is_dying(daemon) or os.read(0, 1) != _DISMISSED:
         _abort(libc, mountpoint)
 
 
@@ -104,6 +105,16 @@ def _abort(libc: ctypes.CDLL, mountpoint: str) -> None:
             # No such filesystem here, as in most containers. The place is busy, and aborted.
             libc.umount2(os.fsencode(mountpoint), _MNT_FORCE | _UMOUNT_NOFOLLOW)
     os._exit(0)
+
+
+def _is_dying(daemon: str) -> bool:
+    """Whether the daemon's main thread is gone; the process is there as long as any thread is."""
+    try:
+        stat = Path("/proc", daemon, "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    flags = stat.rpartition(")")[2].split()[6]
+    return bool(int(flags) & _PF_EXITING)
 
 
 def _device(mountpoint: str) -> str | None:
