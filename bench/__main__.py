@@ -1,22 +1,55 @@
-"""`./dev bench [NAME …]`: runs the named benchmarks, or all of them."""
+"""`./dev bench [NAME … | mount ROW …]`: runs the named benchmarks, or all of them."""
 
+import argparse
 import importlib
+import json
+import os
 import platform
 import sys
+from pathlib import Path
 
-NAMES = ("durability", "merge", "status", "worktree")
+from bench.mount.run import ROWS
+from bench.options import Options
+from bench.targets import Ratios, print_verdicts
+
+NAMES = ("durability", "merge", "mount", "status", "worktree")
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
+    made = argparse.ArgumentParser(
+        prog="./dev bench",
+        description="Runs benchmarks and prints medians, ratios, and how the targets were met.",
+        epilog=f"Benchmarks: {', '.join(NAMES)}. "
+        f"Rows of mount, to measure only these: {', '.join(row.name for row in ROWS)}.",
+    )
+    made.add_argument("names", nargs="*", metavar="NAME", help="a benchmark, or a row of mount")
+    made.add_argument("--rounds", type=int, help="how often each row of mount is measured")
+    made.add_argument("--quick", action="store_true", help="less of everything, for a look")
+    made.add_argument("--json", type=Path, metavar="FILE", help="also write what was measured")
+    return made
 
 
 def main() -> int:
     """Runs what was asked for; exits 2 for a name that does not exist."""
-    wanted = sys.argv[1:] or list(NAMES)
+    asked = parser().parse_args()
+    rows = tuple(name for name in asked.names if name in {row.name for row in ROWS})
+    wanted = [name for name in asked.names if name not in rows]
     if unknown := [name for name in wanted if name not in NAMES]:
-        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}", file=sys.stderr)
-        return 2
-    print(f"# {platform.platform()}, Python {platform.python_version()}")
-    for name in wanted:
+        parser().error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+    if rows and "mount" not in wanted:
+        wanted.append("mount")
+    options = Options(rows=rows, rounds=asked.rounds, quick=asked.quick)
+    print(
+        f"# {platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors"
+    )
+    ratios: Ratios = {}
+    for name in wanted or NAMES:
         print(f"\n## {name}\n")
-        importlib.import_module(f"bench.{name}").main()
+        ratios = {**ratios, **importlib.import_module(f"bench.{name}").main(options)}
+    print_verdicts(ratios)
+    if asked.json is not None:
+        asked.json.write_text(json.dumps(options.kept, indent=1) + "\n")
     return 0
 
 

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from bench.options import Options
+from bench.targets import Ratios
 from bench.worktree import PATCHWORK
 
 SAVES = 300
@@ -25,7 +27,7 @@ FILE_BYTES = 10_000
 DISK_BYTES = 2 << 30
 
 
-def main() -> None:
+def main(_: Options) -> Ratios:
     """Prints the tables."""
     room = Path(tempfile.mkdtemp(prefix="patchwork-bench-"))
     place = room / "disk"
@@ -40,6 +42,7 @@ def main() -> None:
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
         shutil.rmtree(room)
+    return {}
 
 
 def measure(disk: Path) -> None:

@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 import pygit2
 from pygit2.enums import FileMode
 
+from bench.options import Options
+from bench.targets import Ratios
 from pwfs.merge import merge_text, render
 
 SEED = 20_000
@@ -24,7 +26,7 @@ WORKLOADS = ((200, 3), (200, 6), (2_000, 3), (2_000, 54), (20_000, 3), (20_000, 
 ROUNDS = 31
 
 
-def main() -> None:
+def main(_: Options) -> Ratios:
     """Prints a table of medians, in milliseconds, and what the others take compared with ours."""
     columns = ("lines", "edits a side", "conflicts", "ours", "git", "libgit2", "git/ours")
     print("merging one file; medians of", ROUNDS, "rounds, in ms")
@@ -41,6 +43,7 @@ def main() -> None:
         row = (lines, edits, conflicts, f"{ours:.2f}", f"{git:.2f}", f"{libgit2:.2f}")
         ratios = (f"{git / ours:.1f}", f"{libgit2 / ours:.1f}")
         print("".join(f"{cell:>14}" for cell in (*row, *ratios)))
+    return {}
 
 
 def _contents(lines: int, edits: int) -> tuple[bytes, bytes, bytes]:
@@ -95,7 +98,3 @@ def _medians_ms(*actions: Callable[[], object]) -> list[float]:
             action()
             times.append(time.perf_counter() - start_s)
     return [statistics.median(times) * 1000 for times in times_s]
-
-
-if __name__ == "__main__":
-    main()

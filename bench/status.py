@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.options import Options
+from bench.targets import Ratios
 from bench.worktree import FILES, PATCHWORK, Api, make_checkout, run
 
 CHANGED = 10
@@ -84,7 +86,7 @@ def measure(files: int, room: Path) -> dict[str, float]:
         subprocess.run([str(PATCHWORK), "serve", "--stop"], cwd=project, check=True)
 
 
-def main() -> None:
+def main(_: Options) -> Ratios:
     """Measures a small and a large code base, and prints the ratio of the two."""
     room = Path(tempfile.mkdtemp(prefix="patchwork-bench-"))
     try:
@@ -95,3 +97,4 @@ def main() -> None:
             print(f"  {name + ', ms':24}{few * 1000:12.1f}{many * 1000:14.1f}{many / few:8.2f}")
     finally:
         shutil.rmtree(room, ignore_errors=True)
+    return {}

@@ -20,6 +20,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
 
+from bench.options import Options
+from bench.targets import Ratios
+
 FILES = (100, 60_000)
 FILES_A_DIRECTORY = 40
 ROUNDS = 9
@@ -149,7 +152,7 @@ def _print(
     print(f"  new workspaces, ms: {', '.join(f'{s * 1000:.1f}' for s in ours)}\n")
 
 
-def main() -> None:
+def main(_: Options) -> Ratios:
     """Measures a small and a large code base."""
     room = Path(tempfile.mkdtemp(prefix="patchwork-bench-"))
     try:
@@ -157,3 +160,4 @@ def main() -> None:
             measure(files, room)
     finally:
         shutil.rmtree(room, ignore_errors=True)
+    return {}

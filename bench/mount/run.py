@@ -1,0 +1,65 @@
+"""One run: the peers are made, and each scenario is measured for all of them, round by round."""
+
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.mount import reading, writing
+from bench.mount.calls import Calls
+from bench.mount.peers import Peer, make_peers
+from bench.mount.report import Samples
+from bench.mount.rows import Row, Scenario, Sizes, Work
+from bench.mount.tree import make_tree
+
+SCENARIOS: tuple[Scenario, ...] = (*reading.SCENARIOS, *writing.SCENARIOS)
+ROWS: tuple[Row, ...] = tuple(row for scenario in SCENARIOS for row in scenario.rows)
+
+
+def chosen(names: Sequence[str]) -> tuple[Scenario, ...]:
+    """The scenarios that measure the named rows; all if none is named."""
+    if not names:
+        return SCENARIOS
+    return tuple(
+        scenario for scenario in SCENARIOS if any(row.name in names for row in scenario.rows)
+    )
+
+
+def measure(
+    scenarios: Sequence[Scenario], *, rounds: int, sizes: Sizes, tiny: bool = False
+) -> tuple[Samples, tuple[str, ...]]:
+    """Measures; returns what was found, and the peers' names.
+
+    A signal to end takes the mounts away, as an error does.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    with ExitStack() as stack:
+        room = Path(tempfile.mkdtemp(prefix="patchwork-bench-"))
+        stack.callback(shutil.rmtree, room, ignore_errors=True)
+        _say("making the tree and its copies")
+        tree = make_tree(room, tiny=tiny)
+        names = room / "names"
+        names.write_text("".join(f"{name}\n" for name in tree.files))
+        work = Work(tree, room, Calls(room), sizes, names)
+        peers = make_peers(tree, room, stack)
+        samples = Samples()
+        for number in range(rounds):
+            for scenario in scenarios:
+                if number < scenario.rounds_max:
+                    _say(f"round {number + 1} of {rounds}: {scenario.rows[0].title}")
+                    for peer in _in_turn(peers, number):
+                        samples.add(peer.name, scenario.measure(work, peer))
+        return samples, tuple(peer.name for peer in peers)
+
+
+def _in_turn(peers: tuple[Peer, ...], number: int) -> tuple[Peer, ...]:
+    """Another one begins in each round."""
+    first = number % len(peers)
+    return peers[first:] + peers[:first]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,24 @@
+"""What the command line asks of a benchmark."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Options:
+    """How to measure, and where results are kept."""
+
+    rows: tuple[str, ...] = ()
+    """The rows of `bench.mount` to measure; all if there are none."""
+
+    rounds: int | None = None
+    """How often; None for as often as the benchmark likes."""
+
+    quick: bool = False
+    """Less of everything: a look while one works, not a result."""
+
+    kept: dict[str, object] = field(default_factory=dict)
+    """What was measured, by benchmark, for ``--json``."""
+
+    def keep(self, benchmark: str, measured: object) -> None:
+        """Keeps what a benchmark found."""
+        self.kept[benchmark] = measured
