@@ -297,6 +297,26 @@ def test_a_directory_keeps_its_time_when_that_is_logged(mounted: Mounted) -> Non
     assert [(ws / place).stat().st_mtime_ns for place in ("src", "src/lib")] == [9, 9]
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_new_file_is_renamed_over_one_that_is_newer(mounted: Mounted, again: bool) -> None:
+    """What was held of the other name is logged first, and this file with it: it has one name."""
+    ws = mounted.workspace()
+    for directory in ("one", "two"):
+        (ws / directory).mkdir()
+    if again:
+        (ws / "one/a").write_text("before")
+        mounted.ops()
+        (ws / "one/a").unlink()
+    (ws / "one/a").write_text("a")
+    (ws / "two/b").write_text("b")
+    number = (ws / "one/a").stat().st_ino
+    (ws / "one/a").rename(ws / "two/b")
+    assert not (ws / "one/a").exists()
+    assert (ws / "two/b").stat().st_ino == number
+    assert (ws / "two/b").read_text() == "a"
+    assert [path for path in mounted.files() if path.startswith(("one/", "two/"))] == ["two/b"]
+
+
 def test_a_slow_writer_is_waited_for(mounted: Mounted) -> None:
     """A file that is being written in the place of another is not logged as deleted meanwhile."""
     ws = mounted.workspace()
