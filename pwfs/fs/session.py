@@ -3,6 +3,8 @@
 """The session with the kernel: begun by mounting, or gone on with after a restart in place."""
 
 import contextlib
+import errno
+import logging
 import os
 from pathlib import Path
 
@@ -71,11 +73,21 @@ def resume(operations: pyfuse3.Operations, fuse_fd: int, connection: tuple[int, 
         raise HandoverRefused(reason="libfuse does not go on with the session")
 
 
+def _is_awaited(record: logging.LogRecord) -> bool:
+    """Whether pyfuse3 complains of an answer that somebody waited for.
+
+    The kernel says ENOENT to an answer when the request was taken back: its program was killed, or
+    the mount is being taken away.
+    """
+    return not record.getMessage().endswith(f"failed with {os.strerror(errno.ENOENT)}")
+
+
 def take_requests(fuse_fd: int) -> Waiting:
     """Has requests taken from the kernel, by threads of the library where it is there."""
     ready = library.take(fuse_fd, _THREADS) if library is not None and is_native() else None
     waiting = Waiting(library, ready) if ready is not None else Waiting(None, fuse_fd)
     waiting.install()
+    logging.getLogger("pyfuse3").addFilter(_is_awaited)
     return waiting
 
 
