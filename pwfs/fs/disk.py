@@ -9,10 +9,15 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import hashlib
 import os
+
+from pyfuse3 import StatvfsData
 
 from pwfs.fs.content import write_all
 from pwfs.fs.errors import refusal
+from pwfs.model.ids import BlobHash
+from pwfs.model.paths import NAME_LENGTH_MAX_BYTES
 
 KEEP_SIZE = 1
 PUNCH_HOLE = 2
@@ -108,3 +113,31 @@ def copy_range(source: int, offset_in: int, target: int, offset_out: int, length
             break
         copied += count
     return copied
+
+
+def hash_file(fd: int, size: int) -> BlobHash:
+    """Names a file's content.
+
+    Raises:
+        FUSEError: it is shorter than ``size`` bytes (EIO).
+    """
+    digest = hashlib.sha256()
+    offset = 0
+    while offset < size:
+        chunk = os.pread(fd, min(_CHUNK_BYTES, size - offset), offset)
+        if not chunk:
+            raise refusal(errno.EIO)
+        digest.update(chunk)
+        offset += len(chunk)
+    return BlobHash(digest.hexdigest())
+
+
+def disk_usage(place: str) -> StatvfsData:
+    """What the disk below says of its room, with the mount's own limit for names."""
+    disk = os.statvfs(place)
+    shown = StatvfsData()
+    fields = ("bsize", "frsize", "blocks", "bfree", "bavail", "files", "ffree", "favail")
+    for field in fields:
+        setattr(shown, f"f_{field}", getattr(disk, f"f_{field}"))
+    shown.f_namemax = NAME_LENGTH_MAX_BYTES
+    return shown

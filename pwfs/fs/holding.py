@@ -18,11 +18,10 @@ What is held is in the journal with its blob in the store, so a killed daemon lo
 """
 
 import secrets
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from pwfs.fs.auxiliary import is_made_from, stems
+from pwfs.fs.held import Held
 from pwfs.fs.journal import HeldName
 from pwfs.fs.linking import Linking
 from pwfs.fs.nodes import Kind, Node, NodeTable
@@ -37,27 +36,6 @@ from pwfs.views.editor import DIRECTORY, Found
 
 HELD_MAX = 512
 """So many names are held at most; then half of them are logged, in one transaction."""
-
-
-@dataclass(slots=True)
-class Held:
-    """What became of one name.
-
-    ``entry`` is the file that came (None: the name is free), ``node`` the node that shows it.
-    ``is_tracked`` says that the log still has a file there. ``other`` is the name that a file was
-    moved aside to, or the one that it came from.
-    """
-
-    path: RepoPath
-    entry: FileEntry | None
-    seen: Seen
-    process: Provenance | None
-    is_tracked: bool
-    node: Node | None = None
-    other: RepoPath | None = None
-    is_durable: bool = False
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
-    since: float = field(default_factory=time.monotonic)
 
 
 class Holding(Linking):
@@ -236,7 +214,7 @@ class Holding(Linking):
             is_durable=held.is_durable,
             id=held.id,
         )
-        gone = _gone(held, secrets.token_hex(8)) if held.is_tracked else None
+        gone = held.gone(secrets.token_hex(8)) if held.is_tracked else None
         self._note_held(*([moved] if gone is None else [gone, moved]))
         del self.held[held.path]
         if gone is not None:
@@ -263,7 +241,7 @@ class Holding(Linking):
         """Takes back that a file came to a name: it is gone again, or logged under another."""
         aside = self._aside(held)
         if held.is_tracked:
-            gone = _gone(held, held.id)
+            gone = held.gone(held.id)
             if not logged:
                 # Else the journal says already what is left once the log has these.
                 self.held_changed(gone)
@@ -501,8 +479,3 @@ class Holding(Linking):
             and self.may_hold(old)
             and self.may_hold(new)
         )
-
-
-def _gone(held: Held, id_: str) -> Held:
-    """What is held of a tracked name once the file that came there is gone from it."""
-    return Held(held.path, None, held.seen, held.process, is_tracked=True, id=id_)

@@ -23,6 +23,7 @@ from pyfuse3 import (
 from pwfs.fs.answering import answering
 from pwfs.fs.attributes import negative
 from pwfs.fs.content import Handle
+from pwfs.fs.disk import disk_usage
 from pwfs.fs.errors import refusal
 from pwfs.fs.granting import HANDLE_OF_GRANT
 from pwfs.fs.handles import Handles
@@ -458,21 +459,7 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
-        disk = os.statvfs(self._statfs_of)
-        shown = StatvfsData()
-        for field in (
-            "f_bsize",
-            "f_frsize",
-            "f_blocks",
-            "f_bfree",
-            "f_bavail",
-            "f_files",
-            "f_ffree",
-            "f_favail",
-        ):
-            setattr(shown, field, getattr(disk, field))
-        shown.f_namemax = NAME_LENGTH_MAX_BYTES
-        return shown
+        return disk_usage(self._statfs_of)
 
     @answering
     async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:

@@ -14,9 +14,10 @@ from pathlib import Path
 import structlog
 
 from pwfs.fs.attributes import Attrs
-from pwfs.fs.holding import Held
+from pwfs.fs.disk import hash_file
+from pwfs.fs.held import Held
 from pwfs.fs.journal import HeldName, OpenFile
-from pwfs.fs.writing import Writing, hash_file
+from pwfs.fs.writing import Writing
 from pwfs.model.entries import FileEntry
 from pwfs.model.errors import BlobDamaged, BlobMissing
 from pwfs.model.events import EventType

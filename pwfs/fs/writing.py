@@ -7,9 +7,7 @@ then on it is a blob and never changes; the next write starts from a copy.
 """
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import os
 import secrets
 import time
@@ -21,8 +19,7 @@ from pyfuse3 import RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import Content, Handle, write_all
-from pwfs.fs.disk import copy_file, without_atime
-from pwfs.fs.errors import refusal
+from pwfs.fs.disk import copy_file, hash_file, without_atime
 from pwfs.fs.holding import Holding
 from pwfs.fs.journal import OpenFile
 from pwfs.fs.nodes import Kind, Node
@@ -38,7 +35,6 @@ from pwfs.repo.live import Seen
 
 INLINE_BYTES_MAX = 1 << 20
 """Up to here a copy or a hash is quicker than going to a thread and back."""
-_CHUNK_BYTES = 1 << 20
 
 
 class Writing(Holding):
@@ -487,21 +483,6 @@ def _remove_working(working: Path) -> None:
     """
     with contextlib.suppress(OSError):
         working.unlink(missing_ok=True)
-
-
-def hash_file(fd: int, size: int) -> BlobHash:
-    """Names a file's content."""
-    if size <= INLINE_BYTES_MAX:
-        return BlobHash(hashlib.sha256(os.pread(fd, size, 0)).hexdigest())
-    digest = hashlib.sha256()
-    offset = 0
-    while offset < size:
-        chunk = os.pread(fd, _CHUNK_BYTES, offset)
-        if not chunk:
-            raise refusal(errno.EIO)
-        digest.update(chunk)
-        offset += len(chunk)
-    return BlobHash(digest.hexdigest())
 
 
 def _is_read_write(fd: int) -> bool:
