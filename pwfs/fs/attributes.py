@@ -7,6 +7,7 @@ losing them would matter (permissions, extended attributes), else within about a
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import msgspec
 from pyfuse3 import EntryAttributes
@@ -56,6 +57,7 @@ class AttrTable:
         self._workspace_id = workspace_id
         self._rows = {path: _decode(row) for path, row in log.attr_rows(workspace_id).items()}
         self._unsaved: set[RepoPath] = set()
+        self._saved_last: set[RepoPath] = set()
         self._group_of: dict[RepoPath, int] = {}
         self._groups: dict[int, set[RepoPath]] = {}
         for path, row in self._rows.items():
@@ -131,7 +133,22 @@ class AttrTable:
             for path in self._unsaved:
                 if path not in self._rows:
                     self._log.delete_attr(self._workspace_id, path)
-        self._unsaved.clear()
+        self._saved_last, self._unsaved = self._unsaved, set()
+
+    @contextmanager
+    def saved_with(self, transaction: AbstractContextManager[object]) -> Iterator[None]:
+        """Commits the rows that are changed inside together with a transaction, or not at all.
+
+        What was changed is to be changed back by whoever did it if that is refused.
+        """
+        self._saved_last = set()
+        try:
+            with transaction:
+                yield
+                self.save()
+        except BaseException:
+            self._unsaved |= self._saved_last
+            raise
 
     def try_to_save(self) -> None:
         """Does what `save` does, after something that cannot be taken back.

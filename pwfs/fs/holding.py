@@ -18,7 +18,8 @@ What is held is in the journal with its blob in the store, so a killed daemon lo
 """
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from pwfs.fs.auxiliary import is_made_from, stems
 from pwfs.fs.held import Held
@@ -404,15 +405,26 @@ class Holding(Linking):
 
         A file that comes in the place of one that is gone is a modification of that.
         """
+        with self._in_turn(edits, taking):
+            return self._record(edits, moves_directories=moves_directories)
+
+    @contextmanager
+    def recorded_with_rows(self, edits: Sequence[Edit]) -> Iterator[None]:
+        """Logs edits as `record` does, and commits with them the rows that are changed inside."""
+        with self._in_turn(edits), self.rows.saved_with(self.recorded(edits)):
+            yield
+
+    @contextmanager
+    def _in_turn(self, edits: Sequence[Edit], taking: RepoPath | None = None) -> Iterator[None]:
+        """Logs what came about before edits that are logged inside."""
         replaced = [held for held in self._touched(edits) if held.entry is None]
         if self.held:
             kept = {taking, *(held.path for held in replaced)}
             self.settle((self._disturbed(edits) | self._before(edits)) - kept, kept=kept)
-        rows = self._record(edits, moves_directories=moves_directories)
+        yield
         for held in replaced:
             if self.held.get(held.path) is held:
                 self._release(held)
-        return rows
 
     def _record(self, edits: Sequence[Edit], *, moves_directories: bool = False) -> list[Op]:
         return super().record(edits, moves_directories=moves_directories)

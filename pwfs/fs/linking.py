@@ -72,14 +72,13 @@ class Linking(Resolving):
             if node.attrs is not None and directory.is_attached:
                 self.rows.share(directory.path_of(name), node.attrs)
 
-    def add_link(self, node: Node, directory: Node, name: str) -> None:
-        """Gives a versioned file a further name, to stay one file across restarts."""
+    def grouped(self, node: Node) -> Attrs:
+        """The row of a versioned file that is to have further names, and to stay one file."""
         attrs = self.freeze_times(node)
         if attrs.group is None:
             attrs.group = new_group()
-        node.attach(directory, name)
-        self.keep_attrs(node)
-        self.rows.try_to_save()
+            self.keep_attrs(node)
+        return attrs
 
     # Parting
 

@@ -207,8 +207,14 @@ class Naming(Allocating):
             if not node.is_attached:
                 raise refusal(errno.ENOENT)
             process = caller(ctx)
-            self.record([Edit(OpType.COPY, path, node.entry, old_path=node.path, process=process)])
-            self.add_link(node, directory, name)
+            edit = Edit(OpType.COPY, path, node.entry, old_path=node.path, process=process)
+            try:
+                with self.recorded_with_rows([edit]):
+                    self.rows.put(path, self.grouped(node))
+            except BaseException:
+                self.rows.remove(path)
+                raise
+            node.attach(directory, name)
             self.note_open(node)
         self.touch(directory)
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import structlog
@@ -149,7 +150,10 @@ class Renaming(Adopting):
         self.freeze_times(node)
         if not self._hold_rename(node, old, new, target, process):
             edit = Edit(OpType.RENAME, new.path, node.entry, old_path=old.path, process=process)
-            self.record([edit])
+            if node.extra:
+                self._record_with_row(edit, node, old, new)
+            else:
+                self.record([edit])
         if target is not None and target.kind is Kind.SCRATCH:
             self.scratch.remove_file(new.path)
         self._replace(target, new)
@@ -157,6 +161,21 @@ class Renaming(Adopting):
         if node.content is not None:
             self.start_from_now(node, node.content)
         self.settle_names([old.path, new.path])
+
+    def _record_with_row(self, edit: Edit, node: Node, old: Place, new: Place) -> None:
+        """Logs that one of several names is another now, which stays a name of the same file."""
+        assert node.attrs is not None
+        replaced = self.rows.get(new.path)
+        try:
+            with self.recorded_with_rows([edit]):
+                self.rows.remove(old.path)
+                self.rows.put(new.path, node.attrs)
+        except BaseException:
+            self.rows.put(old.path, node.attrs)
+            self.rows.remove(new.path)
+            if replaced is not None:
+                self.rows.put(new.path, replaced)
+            raise
 
     def _hold_rename(
         self,
@@ -211,18 +230,24 @@ class Renaming(Adopting):
         if shadowed and self.view_get(old.path) not in (None, DIRECTORY):
             self.remove_from_log(node, old.path, ctx)
 
-    def _move_in_scratch(self, old: RepoPath, new: RepoPath, edits: Sequence[Edit]) -> None:
-        """Moves a directory in scratch and logs edits with it: both or neither."""
-        source, target = self.scratch.place(old), self.scratch.make_room(new)
-        is_moved = False
+    def _move_below(self, old: RepoPath, new: RepoPath, edits: Sequence[Edit]) -> None:
+        """Moves a directory: its edits go to the log, and its rows and what is in scratch with them."""
+        is_in_scratch, is_moved = self.scratch.is_directory(old), False
+        # Without edits nothing needs room in the log: the rows are saved as soon as they can be.
+        with_rows = self.recorded_with_rows(edits) if edits else nullcontext()
         try:
-            with self.recorded(edits):
-                os.rename(source, target)
-                is_moved = True
+            with with_rows:
+                self.rows.move_below(old, new)
+                if is_in_scratch:
+                    os.rename(self.scratch.place(old), self.scratch.make_room(new))
+                    is_moved = True
         except BaseException:
+            self.rows.move_below(new, old)
             if is_moved:
-                os.rename(target, source)
+                os.rename(self.scratch.place(new), self.scratch.place(old))
             raise
+        if is_in_scratch:
+            self._note_moved_scratch(old, new)
 
     def _promote(
         self,
@@ -338,15 +363,10 @@ class Renaming(Adopting):
         edits = self.move_versioned(old.path, new.path, process)
         if target is not None:
             self.drop_directory(target, new.directory, new.name)
-        if self.scratch.is_directory(old.path):
-            self._move_in_scratch(old.path, new.path, edits)
-            self._note_moved_scratch(old.path, new.path)
-        elif edits:
-            self.record(edits)
+        self._move_below(old.path, new.path, edits)
         node.detach(old.directory, old.name)
         node.attach(new.directory, new.name)
         old.directory.subdirectories = new.directory.subdirectories = None
-        self.rows.move_below(old.path, new.path)
         self.move_times(old.path, new.path)
         attrs = self.ensure_attrs(node)
         attrs.ino = node.ino

@@ -132,8 +132,11 @@ class Faults:
         if self._kind == "before":
             os._exit(KILLED)
         if self._kind == "after":
-            call()
-            os._exit(KILLED)
+            try:
+                call()
+            finally:
+                # Also of what raises, as removing does where nothing is.
+                os._exit(KILLED)
         raise error()
 
     def _may_fail(self, name: str) -> bool:

@@ -51,6 +51,8 @@ def furnish(place: Path) -> None:
     (place / "sub/z.log").write_bytes(b"z")
     (place / "empty").mkdir()
     (place / "link").symlink_to("file")
+    (place / "twin").write_bytes(OLD + b"twin")
+    (place / "sub/twin").hardlink_to(place / "twin")
 
 
 def shown(place: Path) -> dict[str, object]:
@@ -64,7 +66,10 @@ def shown(place: Path) -> dict[str, object]:
         elif path.is_dir():
             found[name] = ("directory", status.st_mode, sorted(os.listxattr(path)))
         else:
-            found[name] = (path.read_bytes(), status.st_mode, sorted(os.listxattr(path)))
+            # Who opens a FIFO waits for somebody who writes to it.
+            content = path.read_bytes() if path.is_file() else b""
+            xattrs = sorted(os.listxattr(path))
+            found[name] = (content, status.st_mode, xattrs, status.st_nlink)
     return found
 
 
@@ -127,6 +132,9 @@ WAYS = [
     Way("rename into the log", lambda place: _void((place / "x.log").rename(place / "logged"))),
     Way("rename out of the log", lambda place: _void((place / "file").rename(place / "n.log"))),
     Way("rename a directory", lambda place: _void((place / "sub").rename(place / "moved"))),
+    Way("rename a link", _moves("twin", "moved")),
+    Way("rename a link over another file", _moves("twin", "other")),
+    Way("link a link", lambda place: os.link(place / "twin", place / "third")),
     Way("link", lambda place: os.link(place / "file", place / "second")),
     Way("symlink", lambda place: (place / "new").symlink_to("there")),
     Way("symlink, ignored", lambda place: (place / "new.log").symlink_to("there")),
