@@ -95,10 +95,9 @@ class ConflictType(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ConflictEvent:
-    """A conflict with its three contents, as a program receives it.
+class _ConflictSides:
+    """Who meets whom on a path.
 
-    Contents are text; bytes that are not UTF-8 appear as U+FFFD, an absent side as "".
     ``conflicting_op`` is the last operation that made "theirs" (0 when none is known).
     """
 
@@ -108,6 +107,15 @@ class ConflictEvent:
     your_version: int
     their_change: ChangeId | None
     conflicting_op: Seq
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictEvent(_ConflictSides):
+    """A conflict with its three contents, as a program receives it.
+
+    Contents are text; bytes that are not UTF-8 appear as U+FFFD, an absent side as "".
+    """
+
     base_content: str
     your_content: str
     their_content: str
@@ -115,19 +123,12 @@ class ConflictEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class ConflictNote:
+class ConflictNote(_ConflictSides):
     """A conflict as it is stored: its contents by their names, None for an absent side.
 
-    ``marked_hash`` is the text with conflict markers, None where the view shows a whole side. The
-    rest is as in `ConflictEvent`.
+    ``marked_hash`` is the text with conflict markers, None where the view shows a whole side.
     """
 
-    type: ConflictType
-    path: RepoPath
-    your_change: ChangeId
-    your_version: int
-    their_change: ChangeId | None
-    conflicting_op: Seq
     base_hash: BlobHash | None
     your_hash: BlobHash | None
     their_hash: BlobHash | None
