@@ -88,9 +88,16 @@ class Journal:
         self._fd: int | None = None
         self._live: dict[str, bytes] = {}
         self._durable: set[str] = set()
+        self._moves = 0
+        self._synced_moves = 0
         self._size_bytes = 0
         self._is_torn = False
         self._is_abandoned = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether names that were synced would come back with what is on disk, but are not held."""
+        return self._synced_moves < self._moves
 
     def began(self, file: OpenFile) -> None:
         """Notes a working file before anything is written to it.
@@ -122,6 +129,11 @@ class Journal:
                 del self._live[id_]
             self._live.update(before)
             raise
+        self._moved(*rows)
+
+    def _moved(self, *ids: str) -> None:
+        """Notes that what `sync` made durable of these is not what counts now."""
+        self._moves += not self._durable.isdisjoint(ids)
 
     def changed(self, file: OpenFile) -> None:
         """Notes that a working file's paths or mode are others now; `mend` repeats what fails."""
@@ -136,6 +148,7 @@ class Journal:
         self._live[held.id] = row
         with contextlib.suppress(OSError, PatchworkError):
             self._append(row)
+        self._moved(held.id)
 
     def ended(self, id_: str, logged_as: Seq | None = None) -> None:
         """Notes that a working file or a held name is done with; `mend` repeats what fails."""
@@ -146,6 +159,7 @@ class Journal:
             self._append(_encoder.encode([id_, logged_as] if is_durable else [id_]))
             if self._size_bytes > COMPACT_BYTES:
                 self._compact()
+        self._moved(id_)
 
     def mend(self) -> None:
         """Writes anew what could not be written.
@@ -158,6 +172,7 @@ class Journal:
 
     def sync(self) -> None:
         """Makes durable what is noted so far; any thread may call it."""
+        moves = self._moves
         descriptors = [
             os.open(self._path, os.O_RDONLY | os.O_CLOEXEC),
             os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC),
@@ -167,6 +182,7 @@ class Journal:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+        self._synced_moves = max(self._synced_moves, moves)
 
     def abandon(self) -> None:
         """Notes nothing any more: the workspace is gone, and its place may be another's."""
@@ -204,6 +220,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(self._path)
+        self._moved(*self._durable)
         self._durable &= self._live.keys()
         self.close()
         # Not counted from the rows: many live ones must not mean compacting every time.
@@ -251,6 +268,7 @@ class Journal:
         self.close()
         self._live.clear()
         self._durable.clear()
+        self._synced_moves = self._moves
         self._size_bytes = 0
         self._is_torn = False
         self._path.unlink(missing_ok=True)

@@ -277,9 +277,8 @@ class Writing(Holding):
             return
         is_held = self.note_synced(node)
         await self._sync_log()
-        if is_held:
-            # Also if it was logged meanwhile: the journal knows as what.
-            await trio.to_thread.run_sync(self.journal.sync)
+        # Also if it was logged meanwhile: the journal knows as what.
+        await self._sync_journal(is_due=is_held)
 
     async def sync(self, directory: Node) -> None:
         """Puts on disk which names there are in a directory, and its attributes."""
@@ -287,11 +286,18 @@ class Writing(Holding):
             self.settle_in(directory.path)
             await trio.to_thread.run_sync(self.scratch.sync_directory, directory.path)
         await self._sync_log()
+        await self._sync_journal()
 
     async def _sync_log(self) -> None:
         self.rows.save()
         # Contents first, then what names them: see `pwfs.store.blobs`.
         await trio.to_thread.run_sync(self.repo.log.sync)
+
+    async def _sync_journal(self, *, is_due: bool = False) -> None:
+        # Else a name that was synced, and then moved or removed, would come back.
+        if is_due or self.journal.is_behind:
+            self.journal.mend()
+            await trio.to_thread.run_sync(self.journal.sync)
 
     async def release(self, handle: Handle) -> None:
         node = handle.node

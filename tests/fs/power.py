@@ -14,7 +14,6 @@ import subprocess
 import time
 from pathlib import Path
 
-SIZE_BYTES = 256 << 20
 _SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 _WITHOUT_LOG_FLUSH = struct.pack("I", 2)
 _WRITE_AND_WAIT = 7  # SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
@@ -23,14 +22,14 @@ _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, 
 
 
 class Disk:
-    """The filesystem, mounted at ``place``."""
+    """The filesystem, mounted at ``place``; of its size the image has what was written."""
 
-    def __init__(self, image: Path, place: Path) -> None:
+    def __init__(self, image: Path, place: Path, size_bytes: int) -> None:
         self.image = image
         self.place = place
         place.mkdir()
         with image.open("wb") as file:
-            file.truncate(SIZE_BYTES)
+            file.truncate(size_bytes)
         subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
         self.mount()
 

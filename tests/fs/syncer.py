@@ -3,10 +3,10 @@
 ``python -m tests.fs.syncer WORKSPACE NOTES SEED`` writes until it gets an error. Rows of NOTES are
 ``["will", PATH, STATE]`` before something is done to a path, ``["is", PATH, STATE]`` once a call
 returned that makes it durable. A state is a digest and the mode's executable bit, a link's target, or
-null for nothing. An ignored file lies on the disk below as it is, so what is written over it may be cut
-when the power goes: ``["cuts", PATH, TAG, SIZE]`` says which bytes a beginning of may be there until
-the next ``is``. What is appended to, and databases, have rows of their own: ``["lines", PATH, N]`` and
-``["rows", PATH, N]``.
+null for nothing. Until the next ``is``, a beginning may be there of the bytes that ``["cuts", PATH, TAG,
+SIZE]`` says: an ignored file lies on the disk below as it is, and one that is open for long is logged
+as far as it is written. What is appended to, and databases, have rows of their own:
+``["lines", PATH, N]`` and ``["rows", PATH, N]``.
 """
 
 import contextlib
@@ -210,8 +210,11 @@ class Syncer:
             self.note("is", path, state)
 
     def big(self) -> None:
-        """More than a thread is needed for."""
-        self.save(f"{self.name}/big{self.chance.randrange(2)}", self.chance.randbytes(3 << 20))
+        """More than a thread is needed for, and perhaps longer than a file is quiet."""
+        path = f"{self.name}/big{self.chance.randrange(2)}"
+        tag, size = self.chance.randrange(1 << 30), 3 << 20
+        self.note("cuts", path, tag, size)
+        self.save(path, bytes_of(tag, size))
 
     def mode(self) -> None:
         """An executable file, its bit set before the fsync."""

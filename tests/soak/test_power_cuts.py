@@ -8,12 +8,13 @@ import pytest
 from tests.fs.test_power_loss import Machine, cut_again_and_again
 
 CUTS = 100
+SIZE_BYTES = 32 << 30
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A machine of its own."""
-    made = Machine(tmp_path)
+    made = Machine(tmp_path, SIZE_BYTES)
     try:
         yield made
     finally:
