@@ -11,6 +11,7 @@ from tests.system.people import System, system_in
 from tests.system.test_crashes import workers_in
 
 CRASHES = 1_000 if os.environ.get("PATCHWORK_SOAK") == "1" else 200
+LIMIT_S = CRASHES * 15
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(LIMIT_S)
 def test_no_save_is_lost_in_many_crashes(
     system: System, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -31,6 +33,7 @@ def test_no_save_is_lost_in_many_crashes(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(LIMIT_S)
 def test_many_kills_leave_nobody_hanging(system: System) -> None:
     """What `test_a_kill_leaves_nobody_hanging` promises, for longer."""
     kill_under_co_workers(system, times=CRASHES)
