@@ -95,7 +95,6 @@ class FileBlobStore:
         return blob_hash, size_bytes
 
     def adopt(self, file: Path, blob_hash: BlobHash, *, sync: bool = False) -> None:
-        target = self.path(blob_hash)
         with _refused_when_full(f"blob {blob_hash}"):
             descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -104,14 +103,10 @@ class FileBlobStore:
                 os.fchmod(descriptor, _MODE)
                 if sync:
                     os.fsync(descriptor)
-                try:
-                    self._link(file, target)
-                except OSError as error:
-                    if error.errno not in _NO_LINK:
-                        raise
+                if self._link(file, blob_hash, sync=sync):
+                    self._entered(blob_hash, sync=sync)
+                else:
                     self._copy(descriptor, blob_hash, sync=sync)
-                    return
-                self._entered(blob_hash, sync=sync)
             finally:
                 os.close(descriptor)
 
@@ -283,12 +278,21 @@ class FileBlobStore:
                 os.close(descriptor)
                 temporary.unlink(missing_ok=True)
 
-    def _enter(self, temporary: Path, descriptor: int, blob_hash: BlobHash, *, sync: bool) -> None:
-        """Gives a finished temporary file its name."""
+    def _enter(
+        self,
+        temporary: Path,
+        descriptor: int,
+        blob_hash: BlobHash,
+        *,
+        sync: bool,
+        replaces: bool = False,
+    ) -> None:
+        """Gives a finished temporary file its name, in place of a good blob only if it replaces it."""
         os.fchmod(descriptor, _MODE)
         if sync:
             os.fsync(descriptor)
-        self._rename(temporary, self.path(blob_hash))
+        if replaces or not self._link(temporary, blob_hash, sync=sync):
+            self._rename(temporary, self.path(blob_hash))
         self._entered(blob_hash, sync=sync)
 
     def _copy(self, source: int, blob_hash: BlobHash, *, sync: bool) -> None:
@@ -301,7 +305,7 @@ class FileBlobStore:
                 offset += len(chunk)
             if digest.hexdigest() != blob_hash:
                 raise Corrupt(what=f"The file to become blob {blob_hash} holds other bytes")
-            self._enter(temporary, descriptor, blob_hash, sync=sync)
+            self._enter(temporary, descriptor, blob_hash, sync=sync, replaces=True)
 
     def _rename(self, temporary: Path, target: Path) -> None:
         try:
@@ -313,14 +317,17 @@ class FileBlobStore:
             self._set_aside(target)
             temporary.rename(target)
 
-    def _link(self, source: Path, target: Path) -> None:
-        """Gives a file the target's name too, in place of a damaged blob if there is one."""
+    def _link(self, source: Path, blob_hash: BlobHash, *, sync: bool) -> bool:
+        """Gives a file a blob's name too; tells whether the disk has links for that.
+
+        A blob that somebody stored meanwhile stays: it may be synced already, as this file is not.
+        """
+        target = self.path(blob_hash)
         try:
-            target.hardlink_to(source)
-        except FileNotFoundError:
-            target.parent.mkdir(exist_ok=True)
-            target.hardlink_to(source)
+            _hard_link(source, target)
         except FileExistsError:
+            if self._is_stored(blob_hash, source.lstat().st_size, sync=sync):
+                return True
             temporary = self._temporary_file()
             temporary.hardlink_to(source)
             try:
@@ -328,6 +335,11 @@ class FileBlobStore:
             finally:
                 # Between two names of one file a rename does nothing, and says that it did.
                 temporary.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            return False
+        return True
 
     def _set_aside(self, directory: Path) -> None:
         """Moves away a directory that took a blob's place, with whatever is in it."""
@@ -340,6 +352,14 @@ class FileBlobStore:
         if shard not in self._durable_shards:
             sync_directory(self._root)
             self._durable_shards.add(shard)
+
+
+def _hard_link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        target.parent.mkdir(exist_ok=True)
+        target.hardlink_to(source)
 
 
 def _write(descriptor: int, content: bytes) -> None:

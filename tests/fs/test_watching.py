@@ -239,7 +239,16 @@ def test_the_process_may_be_killed(mounted: Mounted) -> None:
 
 NODE = """
 const fs = require('fs');
-fs.watch(process.argv[1], {recursive: true}, (type, name) => console.log(type + ' ' + name));
+const path = require('path');
+const top = process.argv[1];
+// Node 18, which is Debian's, watches no trees on Linux: a watch for each directory.
+const follow = (directory) => {
+  const place = path.join(top, directory);
+  fs.watch(place, (type, name) => console.log(type + ' ' + path.join(directory, name)));
+  for (const entry of fs.readdirSync(place, {withFileTypes: true}))
+    if (entry.isDirectory()) follow(path.join(directory, entry.name));
+};
+follow('');
 console.log('watching');
 """
 

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -49,6 +52,16 @@ def working_file(directory: Path, content: bytes = CONTENT) -> Path:
     file = directory / "working"
     file.write_bytes(content)
     return file
+
+
+def store(blobs: FileBlobStore, directory: Path, way: str) -> None:
+    """Stores CONTENT one way or another."""
+    if way == "put":
+        blobs.put(CONTENT)
+    elif way == "put_stream":
+        blobs.put_stream([CONTENT], size_bytes_max=100)
+    else:
+        blobs.adopt(working_file(directory), NAME)
 
 
 class TestFileBlobs(BlobConformance):
@@ -95,6 +108,47 @@ def test_a_store_is_found_again(blobs: FileBlobStore, tmp_path: Path) -> None:
     assert FileBlobStore(tmp_path / "blobs").get(NAME) == CONTENT
 
 
+def test_threads_may_adopt_one_content_at_once(blobs: FileBlobStore, tmp_path: Path) -> None:
+    """Also where the directory for its name is not there yet."""
+    threads_count = 4
+    for number in range(60):
+        content = str(number).encode()
+        shutil.rmtree(blobs.path(hash_blob(content)).parent, ignore_errors=True)
+        files = [tmp_path / f"working{thread}" for thread in range(threads_count)]
+        for file in files:
+            file.write_bytes(content)
+        together = Barrier(threads_count)
+
+        def adopt(file: Path, content: bytes = content, together: Barrier = together) -> None:
+            together.wait()
+            blobs.adopt(file, hash_blob(content))
+
+        with ThreadPoolExecutor(threads_count) as pool:
+            list(pool.map(adopt, files))
+        assert blobs.get(hash_blob(content)) == content
+
+
+@pytest.mark.parametrize("way", ["put", "put_stream", "adopt"])
+def test_a_blob_that_was_stored_meanwhile_stays(
+    blobs: FileBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """It is synced, as the file that would come in its place is not."""
+    hard_link = Path.hardlink_to
+    stored: list[int] = []
+
+    def link_late(path: Path, source: Path) -> None:
+        monkeypatch.undo()
+        blobs.put(CONTENT, sync=True)
+        stored.append(blobs.path(NAME).stat().st_ino)
+        hard_link(path, source)
+
+    monkeypatch.setattr(Path, "hardlink_to", link_late)
+    store(blobs, tmp_path, way)
+    assert [blobs.path(NAME).stat().st_ino] == stored
+    assert blobs.get(NAME) == CONTENT
+    assert files_below(tmp_path / "blobs" / "tmp") == []
+
+
 def test_other_bytes_under_the_name_are_corrupt(blobs: FileBlobStore) -> None:
     """Reading says so, and names the blob."""
     blobs.put(CONTENT)
@@ -114,12 +168,7 @@ def test_a_blob_cut_short_by_a_power_failure_is_written_anew(
     file = blobs.path(NAME)
     file.unlink()
     file.touch()
-    if way == "put":
-        blobs.put(CONTENT)
-    elif way == "put_stream":
-        blobs.put_stream([CONTENT], size_bytes_max=100)
-    else:
-        blobs.adopt(working_file(tmp_path), NAME)
+    store(blobs, tmp_path, way)
     assert blobs.get(NAME) == CONTENT
     assert files_below(tmp_path / "blobs" / "tmp") == []
 
