@@ -81,6 +81,8 @@ static void note_init(void *userdata, struct fuse_conn_info *conn)
 	connection.capable = conn->capable;
 	if (pyfuse3_init)
 		pyfuse3_init(userdata, conn);
+	/* Of an asynchronous direct write the kernel forgets to drop what readers cached meanwhile. */
+	conn->want &= ~FUSE_CAP_ASYNC_DIO;
 }
 
 static void pass_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
