@@ -53,7 +53,7 @@ def begin(operations: pyfuse3.Operations, mountpoint: Path) -> int:
         raise MountUnavailable(
             reason=str(error),
             advice="In a container: --cap-add SYS_ADMIN --device /dev/fuse. "
-            "Otherwise install fuse3, so that fusermount3 is there.",
+            "Otherwise install fuse3, so that fusermount3 is there",
         ) from error
     (fuse_fd,) = _fuse_descriptors() - before
     return fuse_fd

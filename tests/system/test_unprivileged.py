@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-USER = "1000"
+USER = "65534"
 # A mount namespace of its own, in which any user may open /dev/fuse as on an ordinary machine. The
 # user may read everything, so that it does not matter where the checkout and Python are.
 SCRIPT = """
