@@ -376,6 +376,7 @@ class LiveSpace(Space):
             assert node.children is not None
             child = node.children.get(name)
             if child is None or child.kind is not Kind.DIRECTORY:
+                node.subdirectories = None
                 self._name_moved(node, name)
                 return
             node = child
@@ -402,10 +403,12 @@ class LiveSpace(Space):
             if self.announcer is not None and not known.is_directory:
                 self.announcer.lost(known)
             deleted_ino = 0 if known.link_count else known.ino
-        directory.subdirectories = None
+        found = self.view_get(directory.path_of(name))
+        if found is DIRECTORY or (known is not None and known.is_directory):
+            directory.subdirectories = None
         self.touch(directory)
         if self.invalidator is not None and (directory.lookups or directory is self.root):
-            if known is not None or self.view_get(directory.path_of(name)) is not None:
+            if known is not None or found is not None:
                 self.invalidator.entry(directory.ino, name, deleted_ino=deleted_ino)
             # Else the kernel knows of no file there either: whoever took the name away told it.
             self.invalidator.attributes(directory.ino)
