@@ -36,6 +36,7 @@ BUSY_TIMEOUT_S = 0.5
 """So long a writer is waited for, in which nothing else is done. Whoever finds the database still
 locked after that comes again later, and until it was free once nobody waits any more."""
 CHECKPOINT_COMMITS = 150
+TRUE_FOR_GOOD_MAX = 10_000
 CHECKPOINT_ROWS = 10_000
 """A checkpoint is worth it after so many commits or changed rows: about a thousand pages."""
 JOURNAL_SIZE_LIMIT_BYTES = 64 << 20
@@ -85,6 +86,8 @@ class SqliteConnection:
         self._syncing = threading.Lock()
         self._commits = 0
         self._rows_at_checkpoint = 0
+        self._remembered: dict[str, tuple[int, Row | None]] = {}
+        self._true_for_good: set[tuple[str, Values]] = set()
         with _said_in_our_words(path):
             _refuse_newer(path, busy_timeout_s)
             self._sqlite: sqlite3.Connection | None = sqlite3.connect(
@@ -158,6 +161,8 @@ class SqliteConnection:
             self.execute("COMMIT")
             self._commits += 1
         except BaseException:
+            self._remembered.clear()
+            self._true_for_good.clear()
             # After some errors, a full disk among them, SQLite has rolled back by itself.
             if self.sqlite.in_transaction:
                 self.execute("ROLLBACK")
@@ -201,6 +206,28 @@ class SqliteConnection:
         except sqlite3.Error as error:
             _raise_in_our_words(error, self.path)
         return found
+
+    def remembered_row(self, statement: str) -> Row | None:
+        """As `row`, but asks again only after this connection, which alone writes, changed rows."""
+        if self._is_read_only:
+            return self.row(statement)
+        changes = self.sqlite.total_changes
+        known = self._remembered.get(statement)
+        if known is None or known[0] != changes:
+            known = self._remembered[statement] = changes, self.row(statement)
+        return known[1]
+
+    def is_true_for_good(self, statement: str, *values: Value) -> bool:
+        """Whether there are rows that nobody ever deletes: asks only until there are some."""
+        key = statement, values
+        if key in self._true_for_good:
+            return True
+        is_true = self.row(statement, values) == (1,)
+        if is_true:
+            if len(self._true_for_good) >= TRUE_FOR_GOOD_MAX:
+                self._true_for_good.clear()
+            self._true_for_good.add(key)
+        return is_true
 
     def rows(self, statement: str, values: Values = ()) -> list[Row]:
         """Returns an answer's rows."""

@@ -49,7 +49,7 @@ class EventTable:
         )
 
     def last_event_id(self) -> EventId:
-        row = self._connection.row(_LAST_ID)
+        row = self._connection.remembered_row(_LAST_ID)
         assert row is not None
         return EventId(row[0])
 

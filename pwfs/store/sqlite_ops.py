@@ -52,7 +52,7 @@ class OpTable:
         self._events = events
 
     def head_seq(self) -> Seq:
-        row = self._connection.row(HEAD_SEQ)
+        row = self._connection.remembered_row(HEAD_SEQ)
         assert row is not None
         return Seq(row[0])
 
@@ -87,8 +87,8 @@ class OpTable:
     def _parents(self, change_id: ChangeId, ops: Sequence[NewOp], first: int) -> Iterable[Seq]:
         """Yields each operation's parent; those before it in ``ops`` count."""
         connection = self._connection
-        has_ops = connection.row(_HAS_OPS, (change_id,)) == (1,)
-        has_landings = connection.row(_HAS_LANDINGS) == (1,)
+        has_ops = connection.is_true_for_good(_HAS_OPS, change_id)
+        has_landings = connection.is_true_for_good(_HAS_LANDINGS)
         earlier: dict[RepoPath, Seq] = {}
         for index, op in enumerate(ops):
             follows_source = op.op_type in (OpType.RENAME, OpType.COPY)
