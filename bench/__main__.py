@@ -1,4 +1,4 @@
-"""`./dev bench [NAME … | mount ROW …]`: runs the named benchmarks, or all of them."""
+"""`./dev bench [NAME …] [mount ROW …]`: runs the named benchmarks, or all of them."""
 
 import argparse
 import importlib
@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.mount.run import ROWS
@@ -30,26 +32,44 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main() -> int:
-    """Runs what was asked for; exits 2 for a name that does not exist."""
-    asked = parser().parse_args()
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for."""
+
+    names: tuple[str, ...]
+    """The benchmarks to run, in their order."""
+    options: Options
+    json: Path | None
+
+
+def read(arguments: Sequence[str] | None = None) -> Asked:
+    """Reads a command line, names and options in any order; exits 2 for what does not exist."""
+    asked = parser().parse_intermixed_args(arguments)
     rows = tuple(name for name in asked.names if name in {row.name for row in ROWS})
     wanted = [name for name in asked.names if name not in rows]
     if unknown := [name for name in wanted if name not in NAMES]:
         parser().error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+    if asked.rounds is not None and asked.rounds < 1:
+        parser().error("--rounds must be 1 or more")
     if rows and "mount" not in wanted:
         wanted.append("mount")
     options = Options(rows=rows, rounds=asked.rounds, quick=asked.quick)
+    return Asked(tuple(dict.fromkeys(wanted)) or NAMES, options, asked.json)
+
+
+def main() -> int:
+    """Runs what was asked for."""
+    asked = read()
     print(
         f"# {platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors"
     )
     ratios: Ratios = {}
-    for name in wanted or NAMES:
+    for name in asked.names:
         print(f"\n## {name}\n")
-        ratios = {**ratios, **importlib.import_module(f"bench.{name}").main(options)}
+        ratios = {**ratios, **importlib.import_module(f"bench.{name}").main(asked.options)}
     print_verdicts(ratios)
     if asked.json is not None:
-        asked.json.write_text(json.dumps(options.kept, indent=1) + "\n")
+        asked.json.write_text(json.dumps(asked.options.kept, indent=1) + "\n")
     return 0
 
 
