@@ -36,7 +36,6 @@ class Sizes:
     passes: int = 3
     names: int = 2_000
     large_mib: int = 1024
-    random_mib: int = 128
     random_calls: int = 20_000
     together: int = 8
     together_files: int = 2_000
@@ -44,11 +43,11 @@ class Sizes:
 
 
 QUICK = Sizes(
-    passes=1, names=300, large_mib=64, random_mib=16, random_calls=2_000, together_files=500,
+    passes=1, names=300, large_mib=256, random_calls=2_000, together_files=500,
     latency_s=1.0,
 )  # fmt: skip
 TINY = Sizes(
-    passes=1, names=20, large_mib=1, random_mib=1, random_calls=50, together=3, together_files=50,
+    passes=1, names=20, large_mib=1, random_calls=50, together=3, together_files=50,
     latency_s=0.1,
 )  # fmt: skip
 

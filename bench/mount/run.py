@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.mount import reading, writing
+from bench.mount import large, reading, writing
 from bench.mount.calls import Calls
 from bench.mount.peers import Peer, make_peers
 from bench.mount.report import Samples
 from bench.mount.rows import Row, Scenario, Sizes, Work
 from bench.mount.tree import make_tree
 
-SCENARIOS: tuple[Scenario, ...] = (*reading.SCENARIOS, *writing.SCENARIOS)
+SCENARIOS: tuple[Scenario, ...] = (
+    *reading.SCENARIOS,
+    *writing.SCENARIOS,
+    *large.SCENARIOS,
+)
 ROWS: tuple[Row, ...] = tuple(row for scenario in SCENARIOS for row in scenario.rows)
 
 
