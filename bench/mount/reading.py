@@ -77,10 +77,8 @@ def read_new(work: Work, peer: Peer) -> Measured:
     # What lies below is cached by the kernel; what this place shows is not.
     work.calls("read", work.names, 1, within=peer.root)
     place = peer.another(work.some)
-    some = work.room / "some"
-    some.write_text("".join(f"{name}\n" for name in work.some))
-    stats = work.calls("stat", some, 1, within=place)
-    reads = work.calls("read", some, 1, within=place)
+    stats = work.calls("stat", work.some_names, 1, within=place)
+    reads = work.calls("read", work.some_names, 1, within=place)
     return {"stat-new": stats.each_s, "open-new": reads.each_s}
 
 

@@ -39,15 +39,16 @@ class Sizes:
     random_calls: int = 20_000
     together: int = 8
     together_files: int = 2_000
+    together_passes: int = 5
     latency_s: float = 5.0
 
 
 QUICK = Sizes(
-    passes=1, names=300, large_mib=256, random_calls=2_000, together_files=500,
+    passes=1, names=300, large_mib=256, random_calls=2_000, together_files=500, together_passes=2,
     latency_s=1.0,
 )  # fmt: skip
 TINY = Sizes(
-    passes=1, names=20, large_mib=1, random_calls=50, together=3, together_files=50,
+    passes=1, names=20, large_mib=1, random_calls=50, together=3, together_files=50, together_passes=1,
     latency_s=0.1,
 )  # fmt: skip
 
@@ -62,11 +63,19 @@ class Work:
     sizes: Sizes
     names: Path
     """A file with the paths of all files of the tree, a line each."""
+    some: Sequence[str]
+    """The files that are read in places beside the first."""
+    some_names: Path
+    """A file with their paths."""
 
-    @property
-    def some(self) -> Sequence[str]:
-        """The files that several places are read for at once."""
-        return self.tree.files[: self.sizes.together_files]
+
+def make_work(tree: Tree, room: Path, sizes: Sizes) -> Work:
+    """Compiles the program, and writes down the names that it is given."""
+    some = tree.files[: sizes.together_files]
+    names, some_names = room / "names", room / "some-names"
+    names.write_text("".join(f"{name}\n" for name in tree.files))
+    some_names.write_text("".join(f"{name}\n" for name in some))
+    return Work(tree, room, Calls(room), sizes, names, some, some_names)
 
 
 Measured = Mapping[str, float]

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.mount import large, reading, writing
-from bench.mount.calls import Calls
+from bench.mount import large, reading, together, writing
 from bench.mount.peers import Peer, make_peers
 from bench.mount.report import Samples
-from bench.mount.rows import Row, Scenario, Sizes, Work
+from bench.mount.rows import Row, Scenario, Sizes, make_work
 from bench.mount.tree import make_tree
 
 SCENARIOS: tuple[Scenario, ...] = (
     *reading.SCENARIOS,
     *writing.SCENARIOS,
     *large.SCENARIOS,
+    *together.SCENARIOS,
 )
 ROWS: tuple[Row, ...] = tuple(row for scenario in SCENARIOS for row in scenario.rows)
 
@@ -45,9 +45,7 @@ def measure(
         stack.callback(shutil.rmtree, room, ignore_errors=True)
         _say("making the tree and its copies")
         tree = make_tree(room, tiny=tiny)
-        names = room / "names"
-        names.write_text("".join(f"{name}\n" for name in tree.files))
-        work = Work(tree, room, Calls(room), sizes, names)
+        work = make_work(tree, room, sizes)
         peers = make_peers(tree, room, stack)
         samples = Samples()
         for number in range(rounds):
