@@ -7,7 +7,7 @@ says what each row does.
 
 from bench.mount.report import print_table
 from bench.mount.rows import QUICK, Sizes
-from bench.mount.run import ROWS, chosen, measure
+from bench.mount.run import ROWS, chosen, measure, possible
 from bench.options import Options
 from bench.targets import Ratios
 
@@ -18,7 +18,7 @@ def main(options: Options) -> Ratios:
     """Measures the rows asked for, prints the table, and returns the ratios."""
     sizes = QUICK if options.quick else Sizes()
     rounds = options.rounds or (3 if options.quick else 5)
-    scenarios = chosen(options.rows)
+    scenarios = possible(chosen(options.rows))
     samples, peers = measure(scenarios, rounds=rounds, sizes=sizes)
     rows = [row for scenario in scenarios for row in scenario.rows]
     if options.rows:

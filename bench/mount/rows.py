@@ -90,6 +90,8 @@ class Scenario:
     measure: Callable[[Work, Peer], Measured]
     rounds_max: int = 1_000
     """Long ones are measured less often than the others."""
+    needs: str | None = None
+    """A program that this machine may lack; then the rows are left out."""
 
 
 def drop_caches(what: int = 3) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.mount import large, reading, together, writing
+from bench.mount import large, programs, reading, together, writing
 from bench.mount.peers import Peer, make_peers
 from bench.mount.report import Samples
 from bench.mount.rows import Row, Scenario, Sizes, make_work
@@ -19,6 +19,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *writing.SCENARIOS,
     *large.SCENARIOS,
     *together.SCENARIOS,
+    *programs.SCENARIOS,
 )
 ROWS: tuple[Row, ...] = tuple(row for scenario in SCENARIOS for row in scenario.rows)
 
@@ -30,6 +31,18 @@ def chosen(names: Sequence[str]) -> tuple[Scenario, ...]:
     return tuple(
         scenario for scenario in SCENARIOS if any(row.name in names for row in scenario.rows)
     )
+
+
+def possible(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
+    """Those whose programs this machine has; says which it leaves out."""
+    found = []
+    for scenario in scenarios:
+        if scenario.needs is None or shutil.which(scenario.needs) is not None:
+            found.append(scenario)
+        else:
+            names = ", ".join(row.name for row in scenario.rows)
+            print(f"left out: {names}. There is no {scenario.needs} on this machine.\n")
+    return tuple(found)
 
 
 def measure(

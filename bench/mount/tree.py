@@ -13,8 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = Path(__file__).with_name("sources.txt")
-IGNORED = "*.o\n*.a\n*.pyc\n__pycache__/\nnode_modules/\n.venv/\n/lua\n*.sqlite3\n"
+TESTED_PROJECT = "django-5.2.8"
+C_PROJECT = "lupa-2.5/third-party/lua51/src"
+IGNORED = f"""*.o
+*.a
+*.pyc
+__pycache__/
+node_modules/
+.venv/
+/{C_PROJECT}/lua
+/{C_PROJECT}/luac
+"""
 TINY_FILES = 60
+TINY_MAKEFILE = "generic: lua.o\nlua.o:\n\tcp Makefile lua.o\nclean:\n\trm -f lua.o\n"
 AUTHOR = ("-c", "user.name=bench", "-c", "user.email=bench@example.com")
 
 
@@ -89,6 +100,10 @@ def _make_up(directory: Path) -> None:
         path = directory / f"dir{number // 10}" / f"file{number}.txt"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"file {number}\n" * number)
+    (directory / TESTED_PROJECT / "tests").mkdir(parents=True)
+    (directory / TESTED_PROJECT / "tests" / "runtests.py").write_text("import unittest\n")
+    (directory / C_PROJECT).mkdir(parents=True)
+    (directory / C_PROJECT / "Makefile").write_text(TINY_MAKEFILE)
 
 
 def git(directory: Path, *arguments: str) -> str:

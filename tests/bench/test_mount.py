@@ -1,12 +1,14 @@
 """The benchmark of the mount, end to end, on a tree of a few files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.mount import programs
 from bench.mount.report import Samples, print_table
 from bench.mount.rows import TINY
-from bench.mount.run import ROWS, chosen, measure
+from bench.mount.run import ROWS, chosen, measure, possible
 from bench.targets import TARGETS, Target, print_verdicts, verdict
 from tests.support.project import mount_points
 
@@ -20,7 +22,11 @@ def test_every_row_is_measured_and_nothing_is_left(
 ) -> None:
     """Each row has a time of every peer, in each round; no mount outlives the run."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    scenarios = chosen(())
+    # Installers take their second however little they install.
+    scenarios = [
+        replace(scenario, rounds_max=1) if scenario in programs.SCENARIOS else scenario
+        for scenario in chosen(())
+    ]
     samples, peers = measure(scenarios, rounds=2, sizes=TINY, tiny=True)
     assert peers == PEERS
     for record in samples.as_json(ROWS, peers):
@@ -41,6 +47,16 @@ def test_rows_are_chosen_with_what_they_follow_from() -> None:
     """A named row is measured by its scenario, and no other scenario runs."""
     (scenario,) = chosen(["rename"])
     assert {"create", "rename"} <= {row.name for row in scenario.rows}
+
+
+def test_a_missing_program_leaves_its_rows_out_and_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where npm is not installed, everything else is measured."""
+    monkeypatch.setenv("PATH", "")
+    left = possible(chosen(["npm", "find"]))
+    assert [row.name for scenario in left for row in scenario.rows] == ["find"]
+    assert "left out: npm. There is no npm" in capsys.readouterr().out
 
 
 def test_a_ratio_is_of_medians() -> None:
