@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.options import Options
+from bench.project import PATCHWORK
 from bench.targets import Ratios
-from bench.worktree import PATCHWORK
 
 SAVES = 300
 FILES = 2_000

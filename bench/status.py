@@ -5,7 +5,6 @@ without, and in a checkout of the same files on the disk. Medians of whole proce
 request is measured by itself.
 """
 
-import json
 import shutil
 import statistics
 import subprocess
@@ -15,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.options import Options
+from bench.project import PATCHWORK, make_checkout, patchwork, run, serving
 from bench.targets import Ratios
-from bench.worktree import FILES, PATCHWORK, Api, make_checkout, run
+from bench.worktree import FILES
 
 CHANGED = 10
 ROUNDS = 15
@@ -38,36 +38,23 @@ def git(directory: Path, *arguments: str) -> Callable[[], object]:
     return lambda: run(["git", *arguments], directory)
 
 
-def call(info: dict[str, str], method: str, path: str, body: object = None) -> dict[str, object]:
-    """One request on a connection of its own: the daemon closes one that is long quiet."""
-    api = Api(info["socket"])
-    try:
-        return api.call(method, path, body)
-    finally:
-        api.close()
-
-
 def measure(files: int, room: Path) -> dict[str, float]:
     """Measures one size; seconds by what was done."""
-    project = room / f"project-{files}"
-    project.mkdir()
-    make_checkout(project, files)
-    run([str(PATCHWORK), "init"], project)
-    run([str(PATCHWORK), "status"], project)
-    info = json.loads((project / ".patchwork" / "daemon.json").read_text())
-    try:
-        call(info, "POST", "changes", {"title": "Bench", "author": "bench"})
-        body = {"change_id": "bench", "agent_id": "bench"}
-        workspace = call(info, "POST", "workspaces", body)
-        place = Path(info["mount"]) / "ws" / str(workspace["id"])
+    directory = room / f"project-{files}"
+    directory.mkdir()
+    make_checkout(directory, files)
+    patchwork(directory, "init")
+    with serving(directory) as project:
+        workspace = project.create_workspace(project.create_change("Bench"))
+        place = Path(str(workspace["path"]))
         run(["git", "init", "-q"], place)
         objects = place / ".git" / "objects" / "info" / "alternates"
-        objects.write_text(f"{project / '.git' / 'objects'}\n")
-        head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=project, text=True)
+        objects.write_text(f"{directory / '.git' / 'objects'}\n")
+        head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=directory, text=True)
         run(["git", "reset", "-q", head.strip()], place)
         run([str(PATCHWORK), "fsmonitor", "install"], place)
         run(["git", "config", "core.untrackedCache", "true"], place)
-        for top in (place, project):
+        for top in (place, directory):
             for number in range(CHANGED):
                 changed = next(top.glob(f"part0/dir*/file{number * 7}.txt"))
                 changed.write_text(f"changed {number}\n")
@@ -77,13 +64,11 @@ def measure(files: int, room: Path) -> dict[str, float]:
         address = f"workspaces/{workspace['id']}/status"
         return {
             "patchwork status": median_s(lambda: run([str(PATCHWORK), "status"], place)),
-            "the API's request alone": median_s(lambda: call(info, "GET", address)),
+            "the API's request alone": median_s(lambda: project.request("GET", address)),
             "git status, asking": median_s(status),
             "git status, looking": median_s(git(place, *LOOKING, "status", "--porcelain")),
-            "git status, on disk": median_s(git(project, "status", "--porcelain")),
+            "git status, on disk": median_s(git(directory, "status", "--porcelain")),
         }
-    finally:
-        subprocess.run([str(PATCHWORK), "serve", "--stop"], cwd=project, check=True)
 
 
 def main(_: Options) -> Ratios:

@@ -5,7 +5,6 @@ read for another. All of them are on one disk. Whoever made them takes
 them away by one `ExitStack`, whatever happened.
 """
 
-import json
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.mount.tree import Tree, git
-from bench.worktree import PATCHWORK, Api
+from bench.project import patchwork, serving
 
 REMEMBERING = "attr_timeout=86400,entry_timeout=86400"
 """What fuse-overlayfs and a workspace do anyway: the kernel may keep what it was told."""
@@ -118,55 +117,25 @@ class Workspace:
     name = "patchwork"
 
     def __init__(self, tree: Tree, room: Path, stack: ExitStack) -> None:
-        self.project = copy_of(tree, room / "project")
-        self.patchwork("init")
-        # Pushed before the daemon starts: it may be there though its start failed.
-        stack.callback(self._stop)
-        self.patchwork("config", "set", "max-blob-mb", str(LARGE_MIB))
-        self.patchwork("status")
-        self.daemon = json.loads((self.project / ".patchwork" / "daemon.json").read_text())
-        self.request("POST", "changes", {"title": "Bench", "author": "bench"})
+        directory = copy_of(tree, room / "project")
+        patchwork(directory, "init")
+        patchwork(directory, "config", "set", "max-blob-mb", str(LARGE_MIB))
+        self._project = stack.enter_context(serving(directory))
+        self._change = self._project.create_change("Bench")
         self.root = room / "workspace"
-        self.id = str(self._create(self.root)["id"])
-        head = git(self.project, "rev-parse", "HEAD").strip()
+        self._id = self._project.create_workspace(self._change, self.root)["id"]
+        head = git(directory, "rev-parse", "HEAD").strip()
         git(self.root, "init", "-q")
         objects = self.root / ".git" / "objects" / "info" / "alternates"
-        objects.write_text(f"{self.project / '.git' / 'objects'}\n")
+        objects.write_text(f"{directory / '.git' / 'objects'}\n")
         git(self.root, "reset", "-q", head)
-
-    def patchwork(self, *arguments: str) -> None:
-        """Runs a command in the project."""
-        command = [str(PATCHWORK), *arguments]
-        subprocess.run(command, cwd=self.project, check=True, stdout=subprocess.DEVNULL)
-
-    def request(self, method: str, path: str, body: object = None) -> dict[str, object]:
-        """Asks the daemon, on a connection of its own: it closes one that is long quiet."""
-        api = Api(self.daemon["socket"])
-        try:
-            return api.call(method, path, body)
-        finally:
-            api.close()
-
-    def _create(self, directory: Path | None) -> dict[str, object]:
-        body = {"change_id": "bench", "agent_id": "bench"}
-        if directory is not None:
-            return self.request("POST", "workspaces", {**body, "directory": str(directory)})
-        return self.request("POST", "workspaces", body)
 
     def another(self, files: Sequence[str]) -> Path:
         del files
-        return Path(str(self._create(None)["path"]))
+        return Path(str(self._project.create_workspace(self._change)["path"]))
 
     def settle(self) -> None:
-        self.request("GET", f"workspaces/{self.id}")
-
-    def _stop(self) -> None:
-        subprocess.run(
-            [str(PATCHWORK), "serve", "--stop"],
-            cwd=self.project,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        self._project.request("GET", f"workspaces/{self._id}")
 
 
 def make_peers(tree: Tree, room: Path, stack: ExitStack) -> tuple[Peer, ...]:

@@ -12,6 +12,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.project import AUTHOR
+
 SOURCES = Path(__file__).with_name("sources.txt")
 TESTED_PROJECT = "django-5.2.8"
 C_PROJECT = "lupa-2.5/third-party/lua51/src"
@@ -26,7 +28,6 @@ node_modules/
 """
 TINY_FILES = 60
 TINY_MAKEFILE = "generic: lua.o\nlua.o:\n\tcp Makefile lua.o\nclean:\n\trm -f lua.o\n"
-AUTHOR = ("-c", "user.name=bench", "-c", "user.email=bench@example.com")
 
 
 @dataclass(frozen=True)
