@@ -1,4 +1,4 @@
-"""`./dev bench [NAME …] [mount ROW …]`: runs the named benchmarks, or all of them."""
+"""`./dev bench [NAME …] [mount ROW …] [daemon PART …]`: runs the named benchmarks, or all of them."""
 
 import argparse
 import importlib
@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.daemon import PARTS
 from bench.mount.run import ROWS
 from bench.options import Options
 from bench.targets import Ratios, print_verdicts
 
-NAMES = ("durability", "merge", "mount", "status", "worktree")
+NAMES = ("daemon", "durability", "merge", "mount", "status", "worktree")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,10 +24,15 @@ def parser() -> argparse.ArgumentParser:
         prog="./dev bench",
         description="Runs benchmarks and prints medians, ratios, and how the targets were met.",
         epilog=f"Benchmarks: {', '.join(NAMES)}. "
-        f"Rows of mount, to measure only these: {', '.join(row.name for row in ROWS)}.",
+        f"Rows of mount, to measure only these: {', '.join(row.name for row in ROWS)}. "
+        f"Parts of daemon: {', '.join(PARTS)}.",
     )
-    made.add_argument("names", nargs="*", metavar="NAME", help="a benchmark, or a row of mount")
-    made.add_argument("--rounds", type=int, help="how often each row of mount is measured")
+    made.add_argument(
+        "names", nargs="*", metavar="NAME", help="a benchmark, a row of mount, or a part of daemon"
+    )
+    made.add_argument(
+        "--rounds", type=int, help="how often each row of mount, and part of daemon, is measured"
+    )
     made.add_argument("--quick", action="store_true", help="less of everything, for a look")
     made.add_argument("--json", type=Path, metavar="FILE", help="also write what was measured")
     return made
@@ -46,14 +52,17 @@ def read(arguments: Sequence[str] | None = None) -> Asked:
     """Reads a command line, names and options in any order; exits 2 for what does not exist."""
     asked = parser().parse_intermixed_args(arguments)
     rows = tuple(name for name in asked.names if name in {row.name for row in ROWS})
-    wanted = [name for name in asked.names if name not in rows]
+    parts = tuple(name for name in asked.names if name in PARTS)
+    wanted = [name for name in asked.names if name not in {*rows, *parts}]
     if unknown := [name for name in wanted if name not in NAMES]:
         parser().error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
     if asked.rounds is not None and asked.rounds < 1:
         parser().error("--rounds must be 1 or more")
-    if rows and "mount" not in wanted:
+    if rows:
         wanted.append("mount")
-    options = Options(rows=rows, rounds=asked.rounds, quick=asked.quick)
+    if parts:
+        wanted.append("daemon")
+    options = Options(rows=rows, parts=parts, rounds=asked.rounds, quick=asked.quick)
     return Asked(tuple(dict.fromkeys(wanted)) or NAMES, options, asked.json)
 
 

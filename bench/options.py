@@ -10,6 +10,9 @@ class Options:
     rows: tuple[str, ...] = ()
     """The rows of `bench.mount` to measure; all if there are none."""
 
+    parts: tuple[str, ...] = ()
+    """The parts of `bench.daemon` to run; all if there are none."""
+
     rounds: int | None = None
     """How often; None for as often as the benchmark likes."""
 
