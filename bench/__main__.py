@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ def read(arguments: Sequence[str] | None = None) -> Asked:
 
 def main() -> int:
     """Runs what was asked for."""
+    # A signal to end takes mounts and daemons away, as an error does.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     asked = read()
     print(
         f"# {platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors"

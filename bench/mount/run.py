@@ -1,7 +1,6 @@
 """One run: the peers are made, and each scenario is measured for all of them, round by round."""
 
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -48,11 +47,7 @@ def possible(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
 def measure(
     scenarios: Sequence[Scenario], *, rounds: int, sizes: Sizes, tiny: bool = False
 ) -> tuple[Samples, tuple[str, ...]]:
-    """Measures; returns what was found, and the peers' names.
-
-    A signal to end takes the mounts away, as an error does.
-    """
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Measures; returns what was found, and the peers' names."""
     with ExitStack() as stack:
         room = Path(tempfile.mkdtemp(prefix="patchwork-bench-"))
         stack.callback(shutil.rmtree, room, ignore_errors=True)
