@@ -7,9 +7,9 @@ own. SQLite gets the same rows of the log's table, in a database that is made an
 
 import sqlite3
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -52,15 +52,11 @@ class Place:
 def append(place: Place, number: int, *, connections: int) -> float:
     """Creates files through the API; seconds until all are answered."""
     change = place.project.create_change("Bench")
-    threads = [
-        threading.Thread(target=_append, args=(place, change, range(first, number, connections)))
-        for first in range(connections)
-    ]
+    shares = [range(first, number, connections) for first in range(connections)]
     started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(connections) as pool:
+        # What one of them raised is raised here.
+        list(pool.map(partial(_append, place, change), shares))
     return time.perf_counter() - started
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from subprocess import PIPE, Popen
@@ -47,43 +48,40 @@ def load(socket: str, rate_per_s: int) -> Iterator[Load]:
     told.answered_per_s = int(words[0]) / float(words[1])
 
 
-class Requester(threading.Thread):
+class Requester:
     """Makes requests on one connection, each when its time has come; a late one at once."""
 
-    def __init__(self, socket: str, every_s: float) -> None:
-        super().__init__()
-        self.answered = 0
+    def __init__(self, socket: str, every_s: float, ended: threading.Event) -> None:
         self._api = Api(socket)
         self._every_s = every_s
-        self._ended = threading.Event()
-        # A connection is there, and the daemon knows the question.
+        self._ended = ended
+        # The connection is there, and the daemon knows the questions.
         for path in REQUESTS:
             self._api.call("GET", path)
 
-    def run(self) -> None:
+    def run(self) -> int:
+        """Returns how many were answered when the end had come."""
+        answered = 0
         due = time.monotonic()
         while not self._ended.wait(max(0.0, due - time.monotonic())):
-            self._api.call("GET", REQUESTS[self.answered % len(REQUESTS)])
-            self.answered += 1
+            self._api.call("GET", REQUESTS[answered % len(REQUESTS)])
+            answered += 1
             due += self._every_s
-
-    def end(self) -> None:
-        """Ends the requests, after the one that is being made."""
-        self._ended.set()
-        self.join()
+        return answered
 
 
 def main(socket: str, rate_per_s: int) -> None:
-    """Requests until the input ends."""
-    requesters = [Requester(socket, CONNECTIONS / rate_per_s) for _ in range(CONNECTIONS)]
-    started = time.monotonic()
-    for requester in requesters:
-        requester.start()
-    print("ready", flush=True)
-    sys.stdin.read()
-    for requester in requesters:
-        requester.end()
-    answered = sum(requester.answered for requester in requesters)
+    """Requests until the input ends; what one of them raised is raised."""
+    ended = threading.Event()
+    every_s = CONNECTIONS / rate_per_s
+    requesters = [Requester(socket, every_s, ended) for _ in range(CONNECTIONS)]
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        started = time.monotonic()
+        running = [pool.submit(requester.run) for requester in requesters]
+        print("ready", flush=True)
+        sys.stdin.read()
+        ended.set()
+        answered = sum(each.result() for each in running)
     print(answered, time.monotonic() - started)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from bench.__main__ import read
 from bench.daemon import append, busy, landing, memory
+from bench.mount.calls import Timing
 from bench.options import Options
 from bench.project import serving
 from bench.targets import TARGETS, print_verdicts
@@ -17,6 +18,8 @@ def test_opens_are_timed_with_and_without_requests(
 ) -> None:
     """Requests are answered meanwhile, and the target gets its verdict."""
     monkeypatch.setattr(busy, "QUICK", busy.Sizes(files=20, rounds=1, seconds=0.2))
+    monkeypatch.setattr(busy, "RATE_PER_S", 50)
+    monkeypatch.setattr(busy, "RATE_REACHED", 0.0)
     options = Options(quick=True)
     ratios = busy.main(tmp_path, options)
     assert set(ratios) == {(t.row, t.peer) for t in TARGETS if t.peer == busy.IDLE}
@@ -25,6 +28,18 @@ def test_opens_are_timed_with_and_without_requests(
     assert kept["answered_per_s"][0] > 0
     print_verdicts(ratios)
     assert "| p99 of a warm open, API at 500 requests/s |" in capsys.readouterr().out
+
+
+def test_a_rate_that_was_not_reached_judges_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine that answers too few requests gets its figures, and no verdict."""
+    timing = Timing(calls=1, seconds=1.0, p50_s=1.0, p99_s=1.0)
+    timings = {(place, is_busy): [timing] for place in busy.PLACES for is_busy in (False, True)}
+    found = busy.Found(timings, [busy.RATE_PER_S / 2])
+    monkeypatch.setattr(busy, "measure", lambda *_: found)
+    assert busy.main(tmp_path, Options()) == {}
+    assert "too few to judge" in capsys.readouterr().out
 
 
 def test_memory_is_told_after_each_step(tmp_path: Path) -> None:
