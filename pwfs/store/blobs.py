@@ -29,7 +29,7 @@ from pwfs.model.errors import (
     TooLarge,
 )
 from pwfs.model.ids import BlobHash, hash_blob, is_hash
-from pwfs.store.syncing import sync_directory, sync_file, sync_filesystem
+from pwfs.store.syncing import start_writing, sync_directory, sync_file, sync_filesystem
 from pwfs.store.verifying import DAMAGE, VerifiedFiles, check_file
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _MODE = 0o444
 _COPY_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-SYNCED_ONE_BY_ONE_MAX = 32
+SYNCED_ONE_BY_ONE_MAX = 4
 """More blobs than that are synced with all of their filesystem, by one call."""
 # The file cannot have another name there: another filesystem, too many names already, or a kernel
 # (fs.protected_hardlinks) or filesystem that does not allow it.
@@ -204,8 +204,11 @@ class FileBlobStore:
                     raise StoreFailed(what="blobs", reason=str(error.strerror)) from error
                 raise
 
-    def _sync_each(self, pending: Iterable[BlobHash]) -> None:
+    def _sync_each(self, pending: Collection[BlobHash]) -> None:
         shards: dict[Path, None] = {}
+        if len(pending) > 1:
+            for blob_hash in pending:
+                start_writing(self.path(blob_hash))
         for blob_hash in pending:
             target = self.path(blob_hash)
             try:
