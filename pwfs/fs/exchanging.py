@@ -6,6 +6,7 @@ have a file of one name.
 """
 
 import errno
+from contextlib import nullcontext
 
 from pyfuse3 import RENAME_EXCHANGE, RequestContext
 
@@ -65,12 +66,7 @@ class Exchanging(Renaming):
         self.prepare_exchange(old, new, ctx)
         self.settle_below(old.path)
         self.settle_below(new.path)
-        self._exchange_scratch(old.path, new.path)
-        try:
-            paths = self.exchange_versioned(old.path, new.path, process)
-        except BaseException:
-            self._exchange_scratch(old.path, new.path)
-            raise
+        paths = self._exchange_below(old.path, new.path, process)
         for one, other in ((old.path, new.path), (new.path, old.path)):
             if self.scratch.is_directory(other):
                 self._note_moved_scratch(one, other)
@@ -79,7 +75,6 @@ class Exchanging(Renaming):
         second.detach(new.directory, new.name)
         first.attach(new.directory, new.name)
         second.attach(old.directory, old.name)
-        self.rows.exchange_below(old.path, new.path)
         self._exchange_times(old.path, new.path)
         self.rows.try_to_save()
         for node in (first, second):
@@ -105,10 +100,30 @@ class Exchanging(Renaming):
                 node.attrs.shadowed = False
                 self.keep_attrs(node)
 
-    def exchange_versioned(
+    def _exchange_below(
         self, old: RepoPath, new: RepoPath, process: Provenance | None
     ) -> list[RepoPath]:
-        """Logs that the versioned files of two places changed places; returns their paths now.
+        """Exchanges what is on disk, in the log, and the rows; the paths of versioned files now."""
+        self._exchange_scratch(old, new)
+        are_exchanged = False
+        try:
+            edits, paths = self.exchange_edits(old, new, process)
+            # Without edits nothing needs room in the log: the rows are saved as soon as they can be.
+            with_rows = self.recorded_with_rows(edits, moves_directories=True)
+            with with_rows if edits else nullcontext():
+                self.rows.exchange_below(old, new)
+                are_exchanged = True
+        except BaseException:
+            if are_exchanged:
+                self.rows.exchange_below(old, new)
+            self._exchange_scratch(old, new)
+            raise
+        return paths
+
+    def exchange_edits(
+        self, old: RepoPath, new: RepoPath, process: Provenance | None
+    ) -> tuple[list[Edit], list[RepoPath]]:
+        """What makes the versioned files of two places change places, and the paths of those then.
 
         Where a file goes to where a directory is, it is deleted first and created last.
         """
@@ -134,10 +149,7 @@ class Exchanging(Renaming):
                 written.append(Edit(OpType.MODIFY, target, entry, process=process))
             else:
                 renamed.append(Edit(OpType.RENAME, target, entry, old_path=path, process=process))
-        edits = [*deleted, *renamed, *written]
-        if edits:
-            self.record(edits, moves_directories=True)
-        return list(moved.values())
+        return [*deleted, *renamed, *written], list(moved.values())
 
     def _versioned(self, path: RepoPath) -> dict[RepoPath, FileEntry]:
         """The versioned files at a path and below it."""

@@ -409,9 +409,12 @@ class Holding(Linking):
             return self._record(edits, moves_directories=moves_directories)
 
     @contextmanager
-    def recorded_with_rows(self, edits: Sequence[Edit]) -> Iterator[None]:
+    def recorded_with_rows(
+        self, edits: Sequence[Edit], *, moves_directories: bool = False
+    ) -> Iterator[None]:
         """Logs edits as `record` does, and commits with them the rows that are changed inside."""
-        with self._in_turn(edits), self.rows.saved_with(self.recorded(edits)):
+        recorded = self.recorded(edits, moves_directories=moves_directories)
+        with self._in_turn(edits), self.rows.saved_with(recorded):
             yield
 
     @contextmanager

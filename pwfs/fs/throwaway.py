@@ -170,12 +170,12 @@ class ThrowawaySpace(WorkspaceSpace):
             else:
                 self.copy_up(node)
 
-    def exchange_versioned(
+    def exchange_edits(
         self, old: RepoPath, new: RepoPath, process: Provenance | None
-    ) -> list[RepoPath]:
+    ) -> tuple[list[Edit], list[RepoPath]]:
         self._hide(old)
         self._hide(new)
-        return []
+        return [], []
 
     def keep_numbers(self, path: RepoPath) -> None:
         """Nothing of a test outlives the daemon."""

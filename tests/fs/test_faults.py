@@ -17,6 +17,7 @@ import pytest
 
 from tests.fs.conftest import Mounted
 from tests.fs.syncer import sync_directory
+from tests.support.syscalls import exchange
 
 TOLD = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBUSY, errno.EROFS}
 OLD, NEW = b"old\n" * 100, b"new\n" * 150
@@ -88,6 +89,14 @@ def _moves(old: str, new: str) -> Callable[[Path], None]:
     return lambda place: _void((place / old).rename(place / new))
 
 
+def _exchanges(one: str, other: str) -> Callable[[Path], None]:
+    return lambda place: exchange(place / one, place / other)
+
+
+def _restricts(name: str) -> Callable[[Path], None]:
+    return lambda place: (place / name).chmod(0o600)
+
+
 def _removes(name: str) -> Callable[[Path], None]:
     return lambda place: (place / name).unlink()
 
@@ -132,6 +141,7 @@ WAYS = [
     Way("rename into the log", lambda place: _void((place / "x.log").rename(place / "logged"))),
     Way("rename out of the log", lambda place: _void((place / "file").rename(place / "n.log"))),
     Way("rename a directory", lambda place: _void((place / "sub").rename(place / "moved"))),
+    Way("exchange", _exchanges("file", "other"), prepare=_restricts("file")),
     Way("rename a link", _moves("twin", "moved")),
     Way("rename a link over another file", _moves("twin", "other")),
     Way("link a link", lambda place: os.link(place / "twin", place / "third")),
