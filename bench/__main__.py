@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from bench.daemon import PARTS
 from bench.mount.run import ROWS
@@ -67,10 +68,15 @@ def read(arguments: Sequence[str] | None = None) -> Asked:
     return Asked(tuple(dict.fromkeys(wanted)) or NAMES, options, asked.json)
 
 
+def end(number: int, _: object) -> NoReturn:
+    """Takes mounts and daemons away, as an error does; another signal does not cut that short."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main() -> int:
     """Runs what was asked for."""
-    # A signal to end takes mounts and daemons away, as an error does.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, end)
     asked = read()
     print(
         f"# {platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors"
