@@ -1,7 +1,7 @@
 """Appending operations: through the API and a mount, beside the same rows put into SQLite.
 
-The API takes one operation a request; many at once are many connections, each with a request of its
-own. SQLite gets the same rows of the log's table, in a database that is made and synced as the log is
+Through the API one operation a request, over one connection and over many at once, and many
+operations a request. SQLite gets the same rows of the log's table, in a database that is made and synced as the log is
 (write-ahead, `synchronous=NORMAL`).
 """
 
@@ -23,6 +23,9 @@ from pwfs.store.schema import migrate
 
 MANY = 16
 """How many requests are on their way at once, and how many rows a transaction has beside them."""
+
+BATCH = 100
+"""How many operations a request has where it has many."""
 
 FILE_BYTES = 64
 
@@ -63,9 +66,23 @@ def append(place: Place, number: int, *, connections: int) -> float:
 def _append(place: Place, change: str, numbers: range) -> None:
     with closing(Api(place.project.socket)) as api:
         for number in numbers:
-            path = f"added/dir{number // FILES_A_DIRECTORY}/file{number}"
-            body = {"change_id": change, "op_type": "create", "path": path}
-            api.call("POST", "ops", {**body, "content_hash": place.content})
+            api.call("POST", "ops", {"change_id": change, **_creation(place, number)})
+
+
+def append_together(place: Place, number: int) -> float:
+    """Creates files through the API, `BATCH` a request; seconds until all are answered."""
+    change = place.project.create_change("Bench")
+    started = time.perf_counter()
+    with closing(Api(place.project.socket)) as api:
+        for first in range(0, number, BATCH):
+            ops = [_creation(place, each) for each in range(first, min(first + BATCH, number))]
+            api.call("POST", "ops/batch", {"change_id": change, "ops": ops})
+    return time.perf_counter() - started
+
+
+def _creation(place: Place, number: int) -> dict[str, object]:
+    path = f"added/dir{number // FILES_A_DIRECTORY}/file{number}"
+    return {"op_type": "create", "path": path, "content_hash": place.content}
 
 
 def create(place: Place, number: int) -> float:
@@ -94,6 +111,7 @@ class Way:
 WAYS = (
     Way("API, one at a time", partial(append, connections=1), "a transaction each", 1),
     Way(f"API, {MANY} at once", partial(append, connections=MANY), f"{MANY} a transaction", MANY),
+    Way(f"API, {BATCH} a request", append_together, f"{BATCH} a transaction", BATCH),
     Way("new files in a workspace, until all are in the log", create, "one transaction", None),
 )
 

@@ -24,7 +24,8 @@ class Category(enum.StrEnum):
 class PatchworkError(Exception):
     """The root of all expected failures.
 
-    ``hint`` tells the reader what to do next.
+    ``hint`` tells the reader what to do next. ``index`` is set where one of several things that were
+    asked for together is refused, and all with it: which one, from 0.
     """
 
     code: ClassVar[str] = "error"
@@ -32,6 +33,7 @@ class PatchworkError(Exception):
     hint: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        self.index: int | None = None
         Exception.__init__(self, self.message)
 
     @property
@@ -41,8 +43,9 @@ class PatchworkError(Exception):
 
     @property
     def fields(self) -> dict[str, object]:
-        """The typed fields, for programs."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """The typed fields, for programs; ``index`` too where it is set."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return fields if self.index is None else {**fields, "index": self.index}
 
     def __str__(self) -> str:
         return f"{self.message}. {self.hint}" if self.hint else f"{self.message}."

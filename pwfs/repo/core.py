@@ -31,6 +31,7 @@ from pwfs.views.trees import EMPTY_TREE
 
 CHANGES_KEPT_MAX = 4_096
 VERSIONS_KEPT_MAX = 256
+DRAFT_VIEWS_KEPT_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Core:
         self._drafts: dict[ChangeId, OverlayEdits] = {}
         self._versions: dict[tuple[ChangeId, int], OverlayEdits] = {}
         self._lives: dict[str, LiveView] = {}
+        self._draft_views: dict[ChangeId, LiveView] = {}
         self._touched = _Touched({}, {})
         self._depth = 0
         self._undo: list[Callable[[], None]] = []
@@ -131,6 +133,7 @@ class Core:
         if touched.own_edits or touched.everything:
             self._drafts.clear()
             self._versions.clear()
+            self._draft_views.clear()
             for live in self._lives.values():
                 live.rebuild()
 
@@ -141,6 +144,7 @@ class Core:
 
     def _tell(self, before: int) -> None:
         touched, self._touched = self._touched, _Touched({}, {})
+        self._follow_drafts(touched)
         followed = [(live, self._follow(live, touched)) for live in list(self._lives.values())]
         for live, paths in followed:
             if paths:
@@ -164,6 +168,18 @@ class Core:
         if any(layer.change_id in touched.own_edits for layer in live.layers):
             return live.moved()
         return frozenset()
+
+    def _follow_drafts(self, touched: _Touched) -> None:
+        """Has the kept views of drafts show what was committed; nobody is told of them."""
+        if touched.everything:
+            self._draft_views.clear()
+        for change_id, own in touched.own_edits.items():
+            for shown, live in list(self._draft_views.items()):
+                if shown == change_id:
+                    live.own_edits_changed(frozenset(own))
+                    live.take_before()
+                elif any(layer.change_id == change_id for layer in live.layers):
+                    del self._draft_views[shown]
 
     def views_moved(self) -> None:
         """Notes that main, a change's versions or a view's definition is another now."""

@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 
 from pwfs.model.changes import Change, ChangeStatus
 from pwfs.model.entries import FileEntry, Mode
-from pwfs.model.errors import BlobMissing, ChangeIsFinal, InvalidArgument, NotFound
+from pwfs.model.errors import (
+    BlobMissing,
+    ChangeIsFinal,
+    InvalidArgument,
+    NotFound,
+    PatchworkError,
+)
 from pwfs.model.ids import AgentId, BlobHash, Seq, is_hash
 from pwfs.model.ops import NewOp, Op, OpType, Provenance
 from pwfs.model.paths import RepoPath, parents, parse_path
@@ -57,9 +63,30 @@ class Edits(Landings):
             InvalidPath, InvalidArgument: the request does not make sense for what is there.
             BlobMissing: the content was not uploaded.
         """
+        who = check_agent(agent)
+        return self._append_requested(self.open_change(change_id), who, request)
+
+    def append_ops(self, change_id: str, requests: Sequence[OpRequest], *, agent: str) -> list[Op]:
+        """Appends operations to a change's draft, all or none; each sees those before it.
+
+        Raises:
+            PatchworkError: what `append_op` raises; ``index`` tells for which request.
+        """
         change = self.open_change(change_id)
         who = check_agent(agent)
-        live = self.live_change(change)
+        rows: list[Op] = []
+        with self.transaction():
+            for index, request in enumerate(requests):
+                self.follow_within_transaction(change)
+                try:
+                    rows.append(self._append_requested(change, who, request))
+                except PatchworkError as error:
+                    error.index = index
+                    raise
+        return rows
+
+    def _append_requested(self, change: Change, who: AgentId, request: OpRequest) -> Op:
+        live = self.draft_view(change)
         path = parse_path(request.path)
         old = parse_path(request.old_path) if request.old_path is not None else None
         edit = Edit(request.op_type, path, self._requested_entry(request, live, path, old), old)

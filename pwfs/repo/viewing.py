@@ -19,6 +19,7 @@ from pwfs.model.views import (
     Workspace,
 )
 from pwfs.repo.changes import Changes, check_agent
+from pwfs.repo.core import DRAFT_VIEWS_KEPT_MAX
 from pwfs.repo.live import LiveView, Position
 from pwfs.views.compose import Layer
 
@@ -190,6 +191,22 @@ class Viewing(Changes):
         """A change's draft on main's head, with what it depends on; for one look."""
         return self.compose(*self.main(), self.stack(change))
 
+    def draft_view(self, change: Change) -> LiveView:
+        """What `live_change` shows, followed from one operation to the next; few are kept."""
+        if self._touched.everything:
+            return self.live_change(change)
+        live = self._draft_views.pop(change.id, None)
+        if live is None:
+
+            def locate() -> Position:
+                return Position(*self.main(), self.stack(self.change(change.id)))
+
+            live = LiveView("", self, locate, ConflictPolicy.WARN)
+        self._draft_views[change.id] = live
+        if len(self._draft_views) > DRAFT_VIEWS_KEPT_MAX:
+            del self._draft_views[next(iter(self._draft_views))]
+        return live
+
     def _locator(
         self, view_id: ViewId, workspace_id: WorkspaceId | None = None
     ) -> Callable[[], Position]:
@@ -230,7 +247,8 @@ class Viewing(Changes):
         own = self._touched.unfollowed.pop(change.id, None)
         if own is None:
             return
-        for live in self._lives.values():
+        drafts = filter(None, [self._draft_views.get(change.id)])
+        for live in (*self._lives.values(), *drafts):
             if live.layers and live.layers[-1].change_id == change.id:
                 live.follow_step(frozenset(own))
 

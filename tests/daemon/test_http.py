@@ -120,6 +120,32 @@ def test_an_operation_has_the_documented_fields(api: httpx.Client) -> None:
     assert api.get("ops", params={"change_id": change}).json()["ops"] == [op]
 
 
+def test_several_operations_are_appended_or_none(api: httpx.Client) -> None:
+    """Each sees those before it; a refusal tells which one it was."""
+    change = new_change(api, "Several")
+    content = upload(api, b"text\n")
+    create = {"op_type": "create", "path": "a", "content_hash": content}
+    rename = {"op_type": "rename", "path": "b", "old_path": "a"}
+    body = {"change_id": change, "agent_id": "p"}
+    response = api.post("ops/batch", json={**body, "ops": [create, rename, create, create]})
+    refused(response, 400, "invalid_argument")
+    assert response.json()["fields"]["index"] == 3
+    assert api.get("head").json() == {"seq": 0}
+    response = api.post("ops/batch", json={**body, "ops": [create, rename, create]})
+    assert response.status_code == 201, response.text
+    made = [(op["id"], op["op_type"], op["path"]) for op in response.json()["ops"]]
+    assert made == [(1, "create", "a"), (2, "rename", "b"), (3, "create", "a")]
+    assert api.get("ops").json()["ops"] == response.json()["ops"]
+
+
+@pytest.mark.parametrize("number", [0, 501])
+def test_too_many_operations_in_a_request_are_refused(api: httpx.Client, number: int) -> None:
+    """Nothing else is done while they are appended."""
+    ops = [{"op_type": "delete", "path": "a"}] * number
+    body = {"change_id": new_change(api, "Several"), "ops": ops}
+    refused(api.post("ops/batch", json=body), 400, "invalid_argument")
+
+
 def test_lists_come_in_pages(api: httpx.Client) -> None:
     """`next` leads through everything once, in order, and is null at the end."""
     names = [new_change(api, f"Change {number}") for number in range(5)]

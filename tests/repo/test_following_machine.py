@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -20,14 +21,14 @@ from hypothesis.stateful import (
     rule,
 )
 
-from pwfs.model.errors import NothingToFreeze
+from pwfs.model.errors import NotFound, NothingToFreeze
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath, is_under
 from pwfs.model.queue import AttemptState, QueueItem, TestKey
 from pwfs.repo.checking import fsck
-from pwfs.repo.edits import Edit
+from pwfs.repo.edits import Edit, OpRequest
 from pwfs.repo.repository import Repository
-from tests.repo.support import delete, make_repository, rename, shown, write
+from tests.repo.support import delete, entry, make_repository, rename, shown, write
 
 MINE = ["a", "b", "d/c", "d/e", "x/y", "x/d/e"]
 THEIRS = ["o/1", "o/2", "p/3"]
@@ -115,6 +116,34 @@ class FollowingMachine(RuleBasedStateMachine):
             edits.append(edit)
             self.mine[target] = self.mine.pop(path)
         self.repo.record(self.workspaces[who], edits)
+
+    @rule(paths=st.lists(st.sampled_from(MINE), max_size=4), text=st.sampled_from(TEXTS))
+    def append(self, paths: list[str], text: str) -> None:
+        """A program writes, or deletes what is like that already, each seeing those before it."""
+        content = entry(self.repo, text).content_hash
+        after = dict(self.mine)
+        requests = []
+        for path in paths:
+            kind = OpType.MODIFY if path in after else OpType.CREATE
+            if after.get(path) == text:
+                requests.append(OpRequest(OpType.DELETE, path))
+                del after[path]
+            else:
+                requests.append(OpRequest(kind, path, content))
+                after[path] = text
+        self.repo.append_ops(self.change, requests, agent="p")
+        self.mine = after
+
+    @rule(paths=st.lists(st.sampled_from(MINE), max_size=3, unique=True))
+    def append_in_vain(self, paths: list[str]) -> None:
+        """One of several operations is refused, and all with it."""
+        content = entry(self.repo, "refused").content_hash
+        kinds = [OpType.MODIFY if path in self.mine else OpType.CREATE for path in paths]
+        requests = [OpRequest(*each, content) for each in zip(kinds, paths, strict=True)]
+        none = OpRequest(OpType.DELETE, "nothing")
+        with pytest.raises(NotFound) as refusal:
+            self.repo.append_ops(self.change, [*requests, none], agent="p")
+        assert refusal.value.index == len(paths)
 
     # What becomes of their change
 
@@ -213,7 +242,8 @@ class FollowingMachine(RuleBasedStateMachine):
             stack = self.repo.stack(self.repo.change(self.change))
             anew = self.repo.compose(*self.repo.main(), stack)
             followed = self.repo.live(self.workspaces[0])
-            assert dict(anew.files()) == dict(followed.files())
+            draft = self.repo.draft_view(self.repo.change(self.change))
+            assert dict(anew.files()) == dict(followed.files()) == dict(draft.files())
 
 
 TestFollowing = FollowingMachine.TestCase

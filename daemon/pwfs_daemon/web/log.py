@@ -3,6 +3,7 @@
 from quart import Blueprint, Response
 
 from pwfs.model.entries import Mode
+from pwfs.model.errors import InvalidArgument
 from pwfs.model.ids import ChangeId, Seq
 from pwfs.model.ops import OpType
 from pwfs.model.paths import parse_path
@@ -24,15 +25,37 @@ from pwfs_daemon.web.services import repository, services
 routes = Blueprint("log", __name__)
 
 
-class NewOperation(Body):
+OPS_A_REQUEST_MAX = 500
+"""They are one transaction, and nothing else is done meanwhile."""
+
+
+class Operation(Body):
     """An operation as a client gives it; ``content_hash`` names an uploaded blob."""
 
-    change_id: str
     op_type: OpType
     path: str
     content_hash: str | None = None
     mode: str = Mode.FILE.text
     old_path: str | None = None
+
+    @property
+    def requested(self) -> OpRequest:
+        """What the repository is asked for."""
+        return OpRequest(self.op_type, self.path, self.content_hash, self.mode, self.old_path)
+
+
+class NewOperation(Operation, kw_only=True):
+    """One operation of a change."""
+
+    change_id: str
+    agent_id: str = "local"
+
+
+class NewOperations(Body):
+    """Several operations of a change, in order."""
+
+    change_id: str
+    ops: list[Operation]
     agent_id: str = "local"
 
 
@@ -42,10 +65,23 @@ async def post_op() -> Response:
     """Appends one operation to a change."""
     body = await read_body(NewOperation)
     await services().captured()
-    request = OpRequest(body.op_type, body.path, body.content_hash, body.mode, body.old_path)
-    op = repository().append_op(body.change_id, request, agent=body.agent_id)
+    op = repository().append_op(body.change_id, body.requested, agent=body.agent_id)
     await services().settled()
     return answer(op, 201)
+
+
+@routes.post("/ops/batch")
+@takes(NewOperations)
+async def post_ops() -> Response:
+    """Appends operations to a change, all or none."""
+    body = await read_body(NewOperations)
+    if not 1 <= len(body.ops) <= OPS_A_REQUEST_MAX:
+        raise InvalidArgument(name="ops", reason=f"must be from 1 to {OPS_A_REQUEST_MAX}")
+    await services().captured()
+    requests = [op.requested for op in body.ops]
+    ops = repository().append_ops(body.change_id, requests, agent=body.agent_id)
+    await services().settled()
+    return answer({"ops": ops}, 201)
 
 
 @routes.get("/ops")
