@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pwfs.fs.native import Library
+from pwfs.store.verifying import GoodFile
 
 if TYPE_CHECKING:
     from pwfs.fs.nodes import Node
@@ -33,12 +34,15 @@ class Grants:
         """Whether there is somebody to grant anything to."""
         return self._library is not None
 
-    def grant(self, node: "Node", fd: int | None) -> None:
-        """Lets a file be opened for reading without asking, and read from a copy of ``fd``."""
+    def grant(self, node: "Node", fd: int | None, good: GoodFile | None) -> None:
+        """Lets a file be opened for reading without asking.
+
+        It is read from a copy of ``fd``, or from the file of its content that was found good.
+        """
         if self._library is None:
             return
         copy = -1 if fd is None else os.dup(fd)
-        if self._library.grant(node.ino, node.readers, copy):
+        if self._library.grant(node.ino, node.readers, copy, good):
             node.is_granted = True
             node.handles -= node.readers
             self._left -= node.readers

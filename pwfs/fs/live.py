@@ -22,6 +22,7 @@ from pwfs.model.views import ConflictPolicy
 from pwfs.repo.core import Movement
 from pwfs.repo.live import LiveView
 from pwfs.store.protocols import BlobStore
+from pwfs.store.verifying import GoodFile
 from pwfs.views.editor import DIRECTORY, Directory, Found, Pending
 
 DIRECTORY_MODE = 0o755
@@ -242,6 +243,13 @@ class LiveSpace(Space):
         if node.kind is not Kind.FILE or self.live.policy is ConflictPolicy.MANUAL:
             return False
         return node.content is None or not node.content.is_writable
+
+    def good_file(self, node: Node) -> GoodFile | None:
+        entry, content = node.entry, node.content
+        if entry is None or (content is not None and content.working is not None):
+            return None
+        good = self.blobs.good_file(entry.content_hash)
+        return good if good is not None and good.size_bytes == entry.size else None
 
     def let_go(self, node: Node) -> None:
         if node.handles == 0 and node.content is not None:

@@ -317,12 +317,12 @@ class MountOperations(pyfuse3.Operations):
     def _grant(self, node: Node, fd: int | None = None) -> None:
         """Has the library open a file for readers, and read from ``fd``, if its bytes are at rest.
 
-        Without a descriptor the first read comes here, where the bytes are verified.
+        Without a descriptor the first read comes here, if the bytes are yet to be verified.
         """
         # What lost its name may have no other place than the descriptor that is held for readers.
         has_name = node.parent is not None
         if self._table.grants.are_given and has_name and node.space.is_at_rest(node):
-            self._table.grants.grant(node, fd)
+            self._table.grants.grant(node, fd, node.space.good_file(node))
             self.let_go(node)
 
     def let_go(self, node: Node) -> None:

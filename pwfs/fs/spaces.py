@@ -15,6 +15,7 @@ from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.model.paths import ROOT
+from pwfs.store.verifying import GoodFile
 
 if TYPE_CHECKING:
     from pwfs.fs.damage import Damages
@@ -99,6 +100,10 @@ class Space:
     def is_at_rest(self, node: Node) -> bool:
         """Whether a file may be opened and read without asking, until the node is revoked."""
         return False
+
+    def good_file(self, node: Node) -> GoodFile | None:
+        """The file of a content at rest, if it was found good already."""
+        return None
 
     def let_go(self, node: Node) -> None:
         """Closes the daemon's own descriptor of a file that nobody has open, if it can."""

@@ -30,7 +30,7 @@ from pwfs.model.errors import (
 )
 from pwfs.model.ids import BlobHash, hash_blob, is_hash
 from pwfs.store.syncing import start_writing, sync_directory, sync_file, sync_filesystem
-from pwfs.store.verifying import DAMAGE, VerifiedFiles, check_file
+from pwfs.store.verifying import DAMAGE, GoodFile, VerifiedFiles, check_file
 
 if TYPE_CHECKING:
     from pwfs.store.protocols import BlobStore
@@ -130,7 +130,7 @@ class FileBlobStore:
             status = os.fstat(descriptor)
             if not self._verified.has(blob_hash, status):
                 check_file(descriptor, blob_hash, status)
-                self._verified.add(blob_hash, status)
+                self._verified.add(blob_hash, self.path(blob_hash), status)
         except BaseException:
             os.close(descriptor)
             raise
@@ -145,6 +145,9 @@ class FileBlobStore:
         except OSError:
             return False
         return self._verified.has(blob_hash, status)
+
+    def good_file(self, blob_hash: BlobHash) -> GoodFile | None:
+        return self._verified.get(blob_hash)
 
     def _open_file(self, blob_hash: BlobHash) -> int:
         # Something else may have taken its place: a link is not followed, a FIFO not waited for.

@@ -20,6 +20,7 @@ from pwfs.model.ids import SEQ_ZERO, AgentId, AttemptId, BlobHash, ChangeId, Seq
 from pwfs.model.ops import NewOp, Op
 from pwfs.model.paths import RepoPath
 from pwfs.store.records import EventStore, QueueStore, TreeStore, ViewStore, WorkspaceStore
+from pwfs.store.verifying import GoodFile
 
 Touch = tuple[datetime, Seq]
 """When a file last landed, and the operation that did it."""
@@ -293,6 +294,9 @@ class BlobStore(Protocol):
 
     def is_verified(self, blob_hash: BlobHash) -> bool:
         """Whether `open` would return without reading the content."""
+
+    def good_file(self, blob_hash: BlobHash) -> GoodFile | None:
+        """The file of a content that was verified, which may be another since then."""
 
     def path(self, blob_hash: BlobHash) -> Path:
         """Tells where a content is, or would be."""

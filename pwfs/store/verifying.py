@@ -7,10 +7,13 @@ when it is read for the first time after a start, or by `patchwork fsck`, which 
 
 import errno
 import hashlib
+import itertools
 import os
 import stat
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
 
 from pwfs.model.errors import BlobDamaged
 from pwfs.model.ids import BlobHash
@@ -18,6 +21,25 @@ from pwfs.model.ids import BlobHash
 KNOWN_MAX = 65_536
 _CHUNK_BYTES = 1 << 20
 _Identity = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class GoodFile:
+    """A blob's file that was found good.
+
+    ``number`` is no other's, from 1. ``identity`` is what it had then: device, inode number, size
+    in bytes, and mtime and ctime in nanoseconds.
+    """
+
+    number: int
+    path: Path
+    identity: _Identity
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it is."""
+        return self.identity[2]
+
 
 DAMAGE = frozenset(
     {
@@ -38,21 +60,28 @@ class VerifiedFiles:
     """The blobs whose files were found good, the least recently used forgotten; for all threads."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[BlobHash, _Identity] = OrderedDict()
+        self._known: OrderedDict[BlobHash, GoodFile] = OrderedDict()
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def has(self, blob_hash: BlobHash, status: os.stat_result) -> bool:
         """Whether this very file was found good and is as it was then."""
         with self._lock:
-            if self._known.get(blob_hash) != _identity(status):
+            good = self._known.get(blob_hash)
+            if good is None or good.identity != _identity(status):
                 return False
             self._known.move_to_end(blob_hash)
             return True
 
-    def add(self, blob_hash: BlobHash, status: os.stat_result) -> None:
+    def get(self, blob_hash: BlobHash) -> GoodFile | None:
+        """The file that was found good; who uses it sees for himself whether it is as it was."""
+        return self._known.get(blob_hash)
+
+    def add(self, blob_hash: BlobHash, path: Path, status: os.stat_result) -> None:
         """Notes that a file, as it was before it was read, holds what its name says."""
         with self._lock:
-            self._known[blob_hash] = _identity(status)
+            good = GoodFile(next(self._numbers), path, _identity(status))
+            self._known[blob_hash] = good
             if len(self._known) > KNOWN_MAX:
                 self._known.popitem(last=False)
 

@@ -80,6 +80,23 @@ def test_a_large_one_is_found_too(mounted: Mounted, kind: str) -> None:
     assert (mounted.main / "large").read_bytes() == LARGE
 
 
+@pytest.mark.parametrize("kind", ["flipped", "directory", "fifo", "gone"])
+def test_damage_after_it_was_found_good_is_found(mounted: Mounted, kind: str) -> None:
+    """Who opened it before, and who does afterwards in another place, get no other bytes."""
+    early = os.open(mounted.main / "README.md", os.O_RDONLY)
+    assert os.read(early, 1 << 20) == README
+    first, second = (mounted.workspace(name) for name in ("first", "second"))
+    assert (first / "README.md").read_bytes() == README
+    assert (second / "README.md").stat().st_size == len(README)
+    hurt(mounted, README, kind)
+    assert errno_of_reading(second / "README.md") == errno.EIO
+    os.posix_fadvise(early, 0, 0, os.POSIX_FADV_DONTNEED)
+    with pytest.raises(OSError) as refused:
+        os.pread(early, 1 << 20, 0)
+    assert refused.value.errno == errno.EIO
+    os.close(early)
+
+
 def test_it_is_not_copied_on_writing(mounted: Mounted) -> None:
     """Opening it to change a part is EIO and logs nothing; so are link and copy of its bytes."""
     ws = mounted.workspace()

@@ -25,12 +25,16 @@ def run(directory: Path, sanitizers: str, *arguments: object) -> None:
             f"-fsanitize={sanitizers}",
             "-fno-sanitize-recover=all",
             f"-I{NATIVE}",
-            *("-o", program, DRIVER, NATIVE / "grants.c"),
+            *("-o", program, DRIVER, NATIVE / "grants.c", NATIVE / "stored.c"),
         ],
         check=True,
     )
     done = subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=False
+        [program, *map(str, arguments)],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pwfs.model.errors import BlobMissing, TooLarge
 from pwfs.model.ids import BlobHash, hash_blob
 from pwfs.store.protocols import BlobStore
+from pwfs.store.verifying import GoodFile
 
 
 class MemoryBlobStore:
@@ -44,6 +45,9 @@ class MemoryBlobStore:
 
     def open(self, blob_hash: BlobHash) -> int:
         return os.open(self.path(blob_hash), os.O_RDONLY)
+
+    def good_file(self, blob_hash: BlobHash) -> GoodFile | None:
+        return None
 
     def path(self, blob_hash: BlobHash) -> Path:
         return Path(f"/proc/{os.getpid()}/fd/{self._descriptor(blob_hash)}")

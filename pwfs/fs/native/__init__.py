@@ -4,12 +4,15 @@ It must be loaded before pyfuse3 is imported, so `pwfs.fs` does it first of all.
 be built, or is switched off by ``PATCHWORK_NATIVE=0``, the mount works without: the kernel then
 refuses fallocate with EOPNOTSUPP, shows every file as data without holes, and copies by reading
 and writing, and Python answers every request. `hatch_build.py` compiles the library: ``session.c``
-adds handlers, ``reading.c`` takes requests from the kernel, ``grants.c`` answers some at once.
+adds handlers, ``reading.c`` takes requests from the kernel, ``grants.c`` answers some at once, reading what
+``stored.c`` knows to be good.
 """
 
 import ctypes
 import os
 from pathlib import Path
+
+from pwfs.store.verifying import GoodFile
 
 _LIBRARY = Path(__file__).with_name("libpatchworkfs.so")
 SWITCH = "PATCHWORK_NATIVE"
@@ -66,8 +69,18 @@ class Library:
         loaded.patchwork_take_nothing.restype = None
         loaded.patchwork_waiting.argtypes = []
         loaded.patchwork_waiting.restype = ctypes.c_size_t
-        loaded.patchwork_grant.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int]
+        loaded.patchwork_grant.argtypes = [
+            *(ctypes.c_uint64, ctypes.c_uint64),
+            *(ctypes.c_int, ctypes.c_uint64),
+        ]
         loaded.patchwork_grant.restype = ctypes.c_int
+        loaded.patchwork_knows.argtypes = [ctypes.c_uint64]
+        loaded.patchwork_knows.restype = ctypes.c_int
+        loaded.patchwork_know.argtypes = [
+            *(ctypes.c_uint64, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint64),
+            *(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64),
+        ]
+        loaded.patchwork_know.restype = None
         loaded.patchwork_revoke.argtypes = [ctypes.c_uint64]
         loaded.patchwork_revoke.restype = ctypes.c_uint64
         loaded.patchwork_granted_opens.argtypes = []
@@ -115,12 +128,18 @@ class Library:
 
     # Grants
 
-    def grant(self, ino: int, opens: int, fd: int) -> bool:
+    def grant(self, ino: int, opens: int, fd: int, good: GoodFile | None) -> bool:
         """Lets an inode be opened for reading without asking; takes ``fd`` over (-1: none).
 
-        ``opens`` of the handles that were made so are still open. False if there is no memory.
+        ``opens`` of the handles that were made so are still open; ``good`` is the file of its
+        content, where that was found good already. False if there is no memory.
         """
-        refused: int = self._loaded.patchwork_grant(ino, opens, fd)
+        number = 0
+        if good is not None:
+            number = good.number
+            if not self._loaded.patchwork_knows(number):
+                self._loaded.patchwork_know(number, os.fsencode(good.path), *good.identity)
+        refused: int = self._loaded.patchwork_grant(ino, opens, fd, number)
         return refused == 0
 
     def revoke(self, ino: int) -> int:

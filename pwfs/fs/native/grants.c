@@ -3,7 +3,8 @@
  *
  * The daemon grants an inode when opening it for reading needs no decision of its own, and revokes
  * the grant before anything about the file's content changes. While it stands, OPEN and RELEASE are
- * answered here, and READ too where a descriptor of the bytes was given along. The handle of such an
+ * answered here, and READ too where a descriptor of the bytes was given along, or the number of a
+ * content that was found good (stored.c). The handle of such an
  * open file is the inode's number with the highest bit set, so that the daemon can go on with it
  * when the grant is gone: revoking tells how many there are.
  *
@@ -14,6 +15,7 @@
 #define _GNU_SOURCE
 
 #include "grants.h"
+#include "stored.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +41,8 @@ struct source {
 struct grant {
 	uint64_t ino;
 	uint64_t opens;
+	/* The number of the content, 0 where it is not known. */
+	uint64_t stored;
 	struct source *source;
 	struct grant *next;
 	/* The grants with a source, the one used last at the end. */
@@ -141,9 +145,9 @@ static void give_source(struct grant *grant, int fd)
 
 /*
  * Grants an inode, of which ``opens`` handles made here are still open. ``fd``, from which its bytes
- * can be read, or -1, is taken over. Returns 0, or -1 when there is no memory: nothing is granted.
+ * can be read, or -1, is taken over; ``stored`` is the number of its content, or 0. Returns 0, or -1 when there is no memory: nothing is granted.
  */
-EXPORTED int patchwork_grant(uint64_t ino, uint64_t opens, int fd)
+EXPORTED int patchwork_grant(uint64_t ino, uint64_t opens, int fd, uint64_t stored)
 {
 	struct grant **place, *grant;
 
@@ -162,6 +166,8 @@ EXPORTED int patchwork_grant(uint64_t ino, uint64_t opens, int fd)
 	if (place) {
 		(*place)->opens += opens;
 		open_count += opens;
+		if (stored)
+			(*place)->stored = stored;
 		if (fd >= 0)
 			give_source(*place, fd);
 	} else if (fd >= 0) {
@@ -284,11 +290,43 @@ static int answer_release(int fuse_fd, const struct fuse_in_header *asked,
 	return 1;
 }
 
+static ssize_t read_from(int fd, const struct fuse_read_in *what, void *room)
+{
+	ssize_t count;
+
+	do {
+		count = pread(fd, room, what->size, (off_t)what->offset);
+	} while (count < 0 && errno == EINTR);
+	return count;
+}
+
+/* Reads the bytes of a content that was found good, and keeps its file if there may be more. */
+static ssize_t read_stored(uint64_t ino, uint64_t stored, const struct fuse_read_in *what,
+			   void *room)
+{
+	int fd = patchwork_open_stored(stored);
+	struct grant **place;
+	ssize_t count;
+
+	if (fd < 0)
+		return -1;
+	count = read_from(fd, what, room);
+	pthread_mutex_lock(&lock);
+	place = find(ino);
+	if (count == (ssize_t)what->size && place && (*place)->stored == stored)
+		give_source(*place, fd);
+	else
+		close(fd);
+	pthread_mutex_unlock(&lock);
+	return count;
+}
+
 static int answer_read(int fuse_fd, const struct fuse_in_header *asked,
 		       const struct fuse_read_in *what, void *room)
 {
 	struct grant **place;
 	struct source *source = NULL;
+	uint64_t stored = 0;
 	ssize_t count;
 
 	/* The bytes are at rest, so by which handle they are read makes no difference. */
@@ -301,16 +339,20 @@ static int answer_read(int fuse_fd, const struct fuse_in_header *asked,
 		source->users++;
 		leave_sources(*place);
 		join_sources(*place);
+	} else if (place) {
+		stored = (*place)->stored;
 	}
 	pthread_mutex_unlock(&lock);
-	if (!source)
+	if (source) {
+		count = read_from(source->fd, what, room);
+		pthread_mutex_lock(&lock);
+		leave(source);
+		pthread_mutex_unlock(&lock);
+	} else if (stored) {
+		count = read_stored(asked->nodeid, stored, what, room);
+	} else {
 		return 0;
-	do {
-		count = pread(source->fd, room, what->size, (off_t)what->offset);
-	} while (count < 0 && errno == EINTR);
-	pthread_mutex_lock(&lock);
-	leave(source);
-	pthread_mutex_unlock(&lock);
+	}
 	/* What cannot be read is for the daemon to tell of. */
 	if (count < 0)
 		return 0;

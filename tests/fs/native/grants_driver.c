@@ -21,10 +21,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-int patchwork_grant(uint64_t ino, uint64_t opens, int fd);
+int patchwork_grant(uint64_t ino, uint64_t opens, int fd, uint64_t stored);
+int patchwork_knows(uint64_t number);
+void patchwork_know(uint64_t number, const char *path, uint64_t device, uint64_t ino,
+		    int64_t size_bytes, int64_t mtime_ns, int64_t ctime_ns);
 uint64_t patchwork_revoke(uint64_t ino);
 uint64_t patchwork_granted_opens(void);
 void patchwork_keep_sources(size_t count);
@@ -48,8 +52,10 @@ void patchwork_pass(uint32_t pid);
 		}                                                                                  \
 	} while (0)
 
-/* Neighbouring inodes have different bytes. */
+/* Neighbouring inodes have different bytes, which are also in files of the working directory. */
 static int files[FILES];
+/* The number by which each file is known as good, 0 for none; those up to ``touched`` are no more. */
+static uint64_t numbers[FILES], touched[FILES], last_number;
 
 static uint64_t drawn(uint64_t *state)
 {
@@ -82,6 +88,35 @@ static int memory_file(void)
 	return fd;
 }
 
+static int64_t nanoseconds(struct timespec time)
+{
+	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static void know(size_t n)
+{
+	char path[] = {'f', (char)('0' + n), 0};
+	struct stat found;
+
+	CHECK(stat(path, &found) == 0);
+	numbers[n] = ++last_number;
+	CHECK(!patchwork_knows(numbers[n]));
+	patchwork_know(numbers[n], path, found.st_dev, found.st_ino, found.st_size,
+		       nanoseconds(found.st_mtim), nanoseconds(found.st_ctim));
+	CHECK(patchwork_knows(numbers[n]));
+}
+
+/* The file gets other times, and is not what it was any more. */
+static void touch(size_t n)
+{
+	char path[] = {'f', (char)('0' + n), 0};
+	struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = (time_t)++last_number}};
+
+	CHECK(utimensat(AT_FDCWD, path, times, 0) == 0);
+	numbers[n] = 0;
+	touched[n] = last_number;
+}
+
 static void make_files(void)
 {
 	char *content = memory(FILE_BYTES);
@@ -92,6 +127,15 @@ static void make_files(void)
 			content[i] = (char)(i * 7 + i / 256 + n * 50);
 		files[n] = memory_file();
 		CHECK(pwrite(files[n], content, FILE_BYTES, 0) == FILE_BYTES);
+		{
+			char path[] = {'f', (char)('0' + n), 0};
+			int stored = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+			CHECK(stored >= 0);
+			CHECK(write(stored, content, FILE_BYTES) == FILE_BYTES);
+			close(stored);
+		}
+		know(n);
 	}
 	free(content);
 }
@@ -216,6 +260,8 @@ static size_t mutate(struct request *request, size_t size, uint64_t *state)
 static struct {
 	int is_granted;
 	uint64_t opens;
+	/* The number of its content; 0 where it is not known. */
+	uint64_t stored;
 	/* When its source was used last; 0 where there is none. */
 	uint64_t used;
 } model[INODES];
@@ -244,9 +290,17 @@ static void model_keep(size_t count)
 	}
 }
 
+static void model_give_source(uint64_t ino)
+{
+	model_drop_source(ino);
+	model[ino].used = ++model_now;
+	model_sources++;
+	model_keep(model_sources_max);
+}
+
 static void change(uint64_t *state)
 {
-	uint64_t ino = drawn_inode(state), opens;
+	uint64_t ino = drawn_inode(state), opens, stored;
 	int has_source = drawn(state) % 2 != 0;
 
 	switch (drawn(state) % 16) {
@@ -255,16 +309,15 @@ static void change(uint64_t *state)
 	case 2:
 	case 3:
 		opens = drawn(state) % 4 ? 0 : drawn(state) % 3;
-		CHECK(patchwork_grant(ino, opens, has_source ? new_source(ino) : -1) == 0);
+		stored = drawn(state) % 2 ? numbers[ino % FILES] : 0;
+		CHECK(patchwork_grant(ino, opens, has_source ? new_source(ino) : -1, stored) == 0);
 		model[ino].is_granted = 1;
 		model[ino].opens += opens;
 		model_opens += opens;
-		if (has_source) {
-			model_drop_source(ino);
-			model[ino].used = ++model_now;
-			model_sources++;
-			model_keep(model_sources_max);
-		}
+		if (stored)
+			model[ino].stored = stored;
+		if (has_source)
+			model_give_source(ino);
 		break;
 	case 4:
 	case 5:
@@ -272,7 +325,14 @@ static void change(uint64_t *state)
 		model_opens -= model[ino].opens;
 		model_drop_source(ino);
 		model[ino].opens = 0;
+		model[ino].stored = 0;
 		model[ino].is_granted = 0;
+		break;
+	case 7:
+		if (drawn(state) % 64 == 0)
+			touch(ino % FILES);
+		else if (drawn(state) % 4 == 0)
+			know(ino % FILES);
 		break;
 	case 6:
 		model_keep(drawn(state) % (drawn(state) % 4 ? 300 : 6));
@@ -292,6 +352,7 @@ static size_t expect(const struct request *request, size_t size, char *answer)
 	uint64_t ino = request->header.nodeid;
 	size_t rest = size - sizeof(request->header);
 	ssize_t count = 0;
+	int is_good;
 
 	if (size < sizeof(request->header) || request->header.len != size)
 		return 0;
@@ -315,14 +376,18 @@ static size_t expect(const struct request *request, size_t size, char *answer)
 		model_opens--;
 		break;
 	case FUSE_READ:
-		if (rest < sizeof(request->body.read) || !model[ino].used ||
+		is_good = model[ino].stored > touched[ino % FILES];
+		if (rest < sizeof(request->body.read) || !(model[ino].used || is_good) ||
 		    request->body.read.size > PATCHWORK_READ_MAX)
 			return 0;
-		model[ino].used = ++model_now;
+		if (model[ino].used)
+			model[ino].used = ++model_now;
 		count = pread(files[ino % FILES], answer + sizeof(header), request->body.read.size,
 			      (off_t)request->body.read.offset);
 		if (count < 0)
 			return 0;
+		if (!model[ino].used && count == (ssize_t)request->body.read.size)
+			model_give_source(ino);
 		break;
 	default:
 		return 0;
@@ -456,12 +521,15 @@ static void work(uint64_t state, long milliseconds)
 
 		if (drawn(&state) % 3) {
 			CHECK(patchwork_grant(ino, opens,
-					      drawn(&state) % 2 ? new_source(ino) : -1) == 0);
+					      drawn(&state) % 2 ? new_source(ino) : -1,
+					      drawn(&state) % 2 ? numbers[ino % FILES] : 0) == 0);
 			given += (long)opens;
 		} else {
 			taken_back += (long)patchwork_revoke(ino);
 		}
 		patchwork_keep_sources(drawn(&state) % 32);
+		if (drawn(&state) % 256 == 0)
+			know(ino % FILES);
 	}
 	__atomic_store_n(&is_over, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < 2; i++)
