@@ -86,6 +86,7 @@ app.command("watch")(watch.watch)
 app.add_typer(config.app, name="config")
 app.add_typer(fsmonitor.app, name="fsmonitor")
 app.command("fsck")(checks.check_repository)
+app.command("verify")(checks.verify_landings)
 app.command("doctor")(checks.examine)
 
 

@@ -98,3 +98,44 @@ class Attempt:
     exit_code: int | None = None
     output_hash: BlobHash | None = None
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was tested before it landed: written in the same step as the landing, never changed.
+
+    ``stack`` on main at ``base_seq`` (the tree ``base_root``) gave ``root``, which passed
+    ``command`` in attempt ``tested_by``: the item's own one, ``attempt_id``, or an earlier one of
+    the same tree, command and environment. ``members`` are the item's, the last of the stack.
+    ``main_seq`` and ``main_root`` are what main was until then. Certificates are numbered from 1,
+    and ``previous`` is the digest (SHA-256 in hexadecimal digits) of the one before, '' for none.
+    """
+
+    number: int
+    previous: str
+    item_id: ItemId
+    attempt_id: AttemptId
+    tested_by: AttemptId
+    base_seq: Seq
+    base_root: TreeHash
+    stack: tuple[Member, ...]
+    members: tuple[Member, ...]
+    root: TreeHash
+    command: str
+    environment_hash: str
+    exit_code: int
+    output_hash: BlobHash | None
+    started_at: datetime
+    ended_at: datetime
+    main_seq: Seq
+    main_root: TreeHash
+    certified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCertificate:
+    """A certificate as it is stored; ``is_intact`` says that its digest is that of its text."""
+
+    certificate: Certificate
+    digest: str
+    is_intact: bool

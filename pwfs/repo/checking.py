@@ -9,13 +9,9 @@ from pwfs.model.errors import BlobDamaged, BlobMissing, Corrupt, PatchworkError
 from pwfs.model.events import EventType
 from pwfs.model.ids import SEQ_ZERO, BlobHash, Seq, TreeHash
 from pwfs.model.queue import AttemptState, Member
-from pwfs.model.views import ConflictPolicy
-from pwfs.repo.live import LiveView, Position
 from pwfs.repo.references import find_references
+from pwfs.repo.replay import Replay
 from pwfs.repo.repository import Repository
-from pwfs.repo.sources import Merging
-from pwfs.views.compose import Layer
-from pwfs.views.overlay import OverlayEdits
 from pwfs.views.trees import EMPTY_TREE, decode_tree, diff_trees, encode_tree
 
 
@@ -53,25 +49,13 @@ def fsck(repository: Repository) -> FsckReport:
     return check.report
 
 
-class _Anew:
-    """What composing needs, with every merge made again instead of taken from the cache."""
-
-    def __init__(self, repository: Repository) -> None:
-        self.trees = repository.trees
-        self.merger = Merging(repository.log, repository.blobs, use_stored=False)
-        self.renames_between = repository.renames_between
-        self.touched_at = repository.touched_at
-        self.touched_in = repository.touched_in
-        self.begun_at = repository.begun_at
-
-
 class Check:
     """The steps of `fsck`, for a caller that has other things to do between them."""
 
     def __init__(self, repository: Repository) -> None:
         self._repo = repository
         self._log = repository.log
-        self._anew = _Anew(repository)
+        self._replay = Replay(repository)
         self.report = FsckReport()
         self._named: set[BlobHash] = set()
         self._bad: dict[BlobHash, str] = {}
@@ -199,18 +183,7 @@ class Check:
             members = self._repo.item(attempt.item_id).members
             if members[0].change_id != landing.change_id:
                 return root
-        layers = tuple(self._frozen(member) for member in members)
-        position = Position(seq, root, layers)
-        live = LiveView("", self._anew, lambda: position, ConflictPolicy.WARN)
-        return None if live.conflicts() else live.write()[0]
-
-    def _frozen(self, member: Member) -> Layer:
-        """A version's edits, read from the log and not from a cache."""
-        version = self._repo.change(member.change_id).version(member.version)
-        if version is None:
-            raise Corrupt(what=f"version {member.change_id}@{member.version} does not exist")
-        edits = OverlayEdits(self._log.ops_numbered(version.operations))
-        return Layer(member.change_id, member.version, edits, edits.revision)
+        return self._replay.root_of(seq, root, members)
 
     def statuses(self) -> None:
         """Compares statuses with landings, the queue and versions."""

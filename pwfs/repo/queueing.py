@@ -27,10 +27,12 @@ from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
+    Certificate,
     EjectReason,
     ItemState,
     Member,
     QueueItem,
+    StoredCertificate,
     TestKey,
 )
 from pwfs.repo.changes import check_agent
@@ -315,6 +317,7 @@ class Queueing(Conflicts):
             edits = self.edits(self.change(member.change_id), member.version).edits
             seqs.update((path, edit.seq) for path, edit in edits.items())
         with self.transaction():
+            self._certify(item, attempt)
             landed = [
                 self._land(
                     self.change(member.change_id),
@@ -328,6 +331,50 @@ class Queueing(Conflicts):
             ]
             self._leave(item, ItemState.LANDED)
         return landed
+
+    def _certify(self, item: QueueItem, attempt: Attempt) -> None:
+        """Stores what was tested, in the transaction that lands it."""
+        number, digest = self.log.last_certificate()
+        # What passed first under a key was run; later ones may rest on its result.
+        run = self.log.passed_attempt(attempt.key, oldest=True)
+        assert run is not None and run.ended_at is not None and run.exit_code is not None
+        main_seq, main_root = self.main()
+        certificate = Certificate(
+            number=number + 1,
+            previous=digest,
+            item_id=item.id,
+            attempt_id=attempt.id,
+            tested_by=run.id,
+            base_seq=attempt.base_seq,
+            base_root=self.main_at(attempt.base_seq)[1],
+            stack=attempt.stack,
+            members=item.members,
+            root=attempt.key.root,
+            command=attempt.key.command,
+            environment_hash=attempt.key.environment_hash,
+            exit_code=run.exit_code,
+            output_hash=run.output_hash,
+            started_at=run.started_at,
+            ended_at=run.ended_at,
+            main_seq=main_seq,
+            main_root=main_root,
+            certified_at=self.now(),
+        )
+        self.log.insert_certificate(certificate)
+
+    def certificate(self, seq: int) -> StoredCertificate:
+        """What was tested before main became what it is at a landing.
+
+        Raises:
+            NotFound: no landing has that number, or the queue did not test it.
+        """
+        landing = self.log.landing_at(Seq(seq))
+        if landing is None or landing.seq != seq or landing.attempt_id is None:
+            raise NotFound(kind="certificate of landing", id=str(seq))
+        found = self.log.certificates(AttemptId(landing.attempt_id))
+        if not found:
+            raise NotFound(kind="certificate of landing", id=str(seq))
+        return found[0]
 
     def eject(self, item_id: int, reason: EjectReason, detail: str) -> QueueItem:
         """Takes an item out because it cannot land; its changes are drafts again.

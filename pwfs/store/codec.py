@@ -12,7 +12,7 @@ from pwfs.model.errors import Corrupt
 from pwfs.model.ids import AgentId, BlobHash, ChangeId, Seq
 from pwfs.model.ops import NewOp, Op, OpType, Provenance
 from pwfs.model.paths import RepoPath
-from pwfs.model.queue import Member
+from pwfs.model.queue import Certificate, Member
 from pwfs.model.views import Overlay
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,6 +58,7 @@ _runs_decoder = msgspec.json.Decoder(list[tuple[int, int]])
 _entry_decoder = msgspec.json.Decoder(EntryRecord)
 _provenance_decoder = msgspec.json.Decoder(Provenance)
 _test_result_decoder = msgspec.json.Decoder(TestResult)
+_certificate_decoder = msgspec.json.Decoder(Certificate)
 _members_decoder = msgspec.json.Decoder(tuple[Member, ...])
 _overlays_decoder = msgspec.json.Decoder(tuple[Overlay, ...])
 _ids_decoder = msgspec.json.Decoder(tuple[str, ...])
@@ -149,6 +150,11 @@ def decode_test_result(text: str | None) -> TestResult | None:
 def decode_members(text: str) -> tuple[Member, ...]:
     """Reads an item's or a stack's members."""
     return _members_decoder.decode(text)
+
+
+def decode_certificate(text: str) -> Certificate:
+    """Reads a certificate."""
+    return _certificate_decoder.decode(text)
 
 
 def decode_overlays(text: str) -> tuple[Overlay, ...]:

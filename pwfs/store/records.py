@@ -7,7 +7,16 @@ from typing import Protocol
 from pwfs.model.events import Event, EventType
 from pwfs.model.ids import AgentId, AttemptId, EventId, ItemId, Seq, TreeHash, ViewId, WorkspaceId
 from pwfs.model.paths import RepoPath
-from pwfs.model.queue import Attempt, AttemptState, ItemState, Member, QueueItem, TestKey
+from pwfs.model.queue import (
+    Attempt,
+    AttemptState,
+    Certificate,
+    ItemState,
+    Member,
+    QueueItem,
+    StoredCertificate,
+    TestKey,
+)
 from pwfs.model.views import View, Workspace
 
 
@@ -185,8 +194,21 @@ class QueueStore(Protocol):
     ) -> list[Attempt]:
         """Lists attempts, oldest first."""
 
-    def passed_attempt(self, key: TestKey) -> Attempt | None:
-        """Finds the newest attempt that passed under a key."""
+    def passed_attempt(self, key: TestKey, *, oldest: bool = False) -> Attempt | None:
+        """Finds the newest attempt that passed under a key, or the oldest."""
+
+    def insert_certificate(self, certificate: Certificate) -> str:
+        """Stores a certificate for good; returns its digest."""
+
+    def certificates(self, attempt_id: AttemptId | None = None) -> list[StoredCertificate]:
+        """Lists certificates, oldest first: all, or an attempt's.
+
+        Raises:
+            Corrupt: one cannot be read.
+        """
+
+    def last_certificate(self) -> tuple[int, str]:
+        """The number and digest of the newest certificate; ``(0, '')`` for none."""
 
     def queue_flag(self, name: str) -> bool:
         """Reads a switch of the queue, such as ``paused``; off until set."""

@@ -16,7 +16,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 from sqlite_utils.db import Table
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The number of migrations below, and the ``user_version`` of an up-to-date database."""
 
 migrations = Migrations("patchwork")
@@ -54,6 +54,25 @@ def m0002_moves_by_source(db: Database) -> None:
     )
     db.execute("DROP INDEX ops_renames_by_source")
     db.execute("PRAGMA user_version = 2")
+
+
+@migrations()
+def m0003_certificates(db: Database) -> None:
+    """Keeps what was tested before each landing of the queue."""
+    _create(
+        db,
+        "certificates",
+        {
+            "number": int,  # from 1, without gaps
+            "attempt_id": int,  # the one that landed; landings.attempt_id
+            "content": str,  # JSON of pwfs.model.queue.Certificate
+            "digest": str,  # SHA-256 of content, which the next certificate names
+        },
+        pk="number",
+    )
+    db.table("certificates").create_index(["attempt_id"], "certificates_by_attempt", unique=True)
+    _append_only(db, "certificates")
+    db.execute("PRAGMA user_version = 3")
 
 
 def _create(

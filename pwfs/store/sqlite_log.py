@@ -126,6 +126,9 @@ class SqliteLog:
         self.passed_attempt = queue.passed_attempt
         self.queue_flag = queue.queue_flag
         self.set_queue_flag = queue.set_queue_flag
+        self.insert_certificate = queue.insert_certificate
+        self.certificates = queue.certificates
+        self.last_certificate = queue.last_certificate
 
     @property
     def in_transaction(self) -> bool:

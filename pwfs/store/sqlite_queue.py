@@ -1,20 +1,26 @@
 """The submit queue in SQLite."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from pwfs.model.errors import NotFound
+import msgspec
+
+from pwfs.model.errors import Corrupt, NotFound
 from pwfs.model.ids import AgentId, AttemptId, ItemId, Seq
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
+    Certificate,
     EjectReason,
     ItemState,
     Member,
     QueueItem,
+    StoredCertificate,
     TestKey,
 )
 from pwfs.store.codec import (
+    decode_certificate,
     decode_members,
     decode_optional_time,
     decode_time,
@@ -176,13 +182,38 @@ class QueueTable:
         )
         return [_attempt(row) for row in rows]
 
-    def passed_attempt(self, key: TestKey) -> Attempt | None:
+    def passed_attempt(self, key: TestKey, *, oldest: bool = False) -> Attempt | None:
         row = self._connection.row(
             f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'passed' "
-            "AND root = ? AND command = ? AND environment_hash = ? ORDER BY id DESC LIMIT 1",
+            "AND root = ? AND command = ? AND environment_hash = ? "
+            f"ORDER BY id {'ASC' if oldest else 'DESC'} LIMIT 1",
             (key.root, key.command, key.environment_hash),
         )
         return None if row is None else _attempt(row)
+
+    def insert_certificate(self, certificate: Certificate) -> str:
+        content = encode_json(certificate)
+        digest = _digest(content)
+        self._connection.execute(
+            "INSERT INTO certificates (number, attempt_id, content, digest) VALUES (?, ?, ?, ?)",
+            (certificate.number, certificate.attempt_id, content, digest),
+        )
+        return digest
+
+    def certificates(self, attempt_id: AttemptId | None = None) -> list[StoredCertificate]:
+        condition, values = "TRUE", list[Value]()
+        if attempt_id is not None:
+            condition, values = "attempt_id = ?", [attempt_id]
+        rows = self._connection.rows(
+            f"SELECT content, digest FROM certificates WHERE {condition} ORDER BY number", values
+        )
+        return [_certificate(content, digest) for content, digest in rows]
+
+    def last_certificate(self) -> tuple[int, str]:
+        row = self._connection.row(
+            "SELECT number, digest FROM certificates ORDER BY number DESC LIMIT 1"
+        )
+        return (0, "") if row is None else (row[0], row[1])
 
     def queue_flag(self, name: str) -> bool:
         row = self._connection.row("SELECT is_on FROM queue_flags WHERE name = ?", (name,))
@@ -192,6 +223,18 @@ class QueueTable:
         self._connection.execute(
             "INSERT OR REPLACE INTO queue_flags (name, is_on) VALUES (?, ?)", (name, int(on))
         )
+
+
+def _certificate(content: str, digest: str) -> StoredCertificate:
+    try:
+        certificate = decode_certificate(content)
+    except msgspec.DecodeError as error:
+        raise Corrupt(what=f"the certificate {digest} cannot be read: {error}") from None
+    return StoredCertificate(certificate, digest, is_intact=digest == _digest(content))
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _in_states(

@@ -21,7 +21,7 @@ COMMANDS = """
     workspace_status workspace_sync workspace_scan workspace_switch workspace_destroy view_create
     view_list view_show view_delete submit queue queue_show queue_cancel queue_pause
     queue_resume queue_priority queue_output log cat diff land rebase conflicts
-    serve watch config_show config_set fsck doctor fsmonitor_install fsmonitor_uninstall
+    serve watch config_show config_set fsck verify doctor fsmonitor_install fsmonitor_uninstall
 """
 
 
@@ -271,6 +271,24 @@ def test_damage_is_found(started: Project) -> None:
     damaged = started.patchwork("fsck", status=ExitCode.CORRUPT)
     assert blob.name in damaged.stdout or "a.txt" in damaged.stdout
     assert started.json("fsck", status=ExitCode.CORRUPT)["problems"]
+
+
+def test_landings_are_verified_by_their_certificates(started: Project) -> None:
+    """Each that the queue tested has one, which can be shown; others are counted apart."""
+    started.patchwork("config", "set", "test-cmd", "test -f a.txt")
+    started.patchwork("submit", "edit-it", "--wait")
+    direct = edit(started, "Direct", "b.txt", "b\n")
+    started.patchwork("land", direct)
+    assert started.patchwork("verify").lines == [
+        "No problems (2 landings, 1 certified, 1 untested, 0 earlier)."
+    ]
+    first, second = started.json("verify"), started.json("status")["main_seq"]
+    assert first == {"landings": 2, "certified": 1, "untested": 1, "earlier": 0, "problems": []}
+    shown = started.patchwork("verify", str(second - 2)).lines
+    assert "command: test -f a.txt" in shown
+    assert "members: edit-it@1" in shown
+    started.patchwork("verify", str(second), status=ExitCode.NOT_FOUND)
+    started.patchwork("verify", "first", status=ExitCode.USAGE)
 
 
 def test_init_takes_a_git_checkout_over(bare_project: Project) -> None:

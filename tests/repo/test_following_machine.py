@@ -25,6 +25,7 @@ from pwfs.model.errors import NotFound, NothingToFreeze
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath, is_under
 from pwfs.model.queue import AttemptState, QueueItem, TestKey
+from pwfs.repo.certifying import verify
 from pwfs.repo.checking import fsck
 from pwfs.repo.edits import Edit, OpRequest
 from pwfs.repo.repository import Repository
@@ -73,9 +74,10 @@ class FollowingMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "repo"):
-            report = fsck(self.repo)
+            report, verified = fsck(self.repo), verify(self.repo)
             self.repo.close()
             assert report.is_clean, report.problems
+            assert not verified.problems
         shutil.rmtree(self.directory)
 
     # What the two agents do

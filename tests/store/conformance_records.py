@@ -21,10 +21,12 @@ from pwfs.model.ids import (
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
+    Certificate,
     EjectReason,
     ItemState,
     Member,
     QueueItem,
+    StoredCertificate,
     TestKey,
 )
 from pwfs.model.views import BaseType, ConflictPolicy, Overlay, View, ViewBase
@@ -353,6 +355,40 @@ class QueueConformance:
             replace(KEY, environment_hash=""),
         ):
             assert log.passed_attempt(other) is None
+
+    def test_certificates_are_numbered_and_name_the_one_before(self, log: LogStore) -> None:
+        """They come back as they were stored, all or an attempt's, with their digests."""
+        assert log.last_certificate() == (0, "")
+        stored = []
+        for number in (1, 2, 3):
+            certificate = Certificate(
+                number=number,
+                previous=log.last_certificate()[1],
+                item_id=ItemId(7),
+                attempt_id=AttemptId(number + 10),
+                tested_by=AttemptId(3),
+                base_seq=Seq(4),
+                base_root=KEY.root,
+                stack=(Member(CHANGE, 1), Member(CHANGE, 2)),
+                members=(Member(CHANGE, 2),),
+                root=KEY.root,
+                command=KEY.command,
+                environment_hash=KEY.environment_hash,
+                exit_code=0,
+                output_hash=None,
+                started_at=NOW,
+                ended_at=NOW,
+                main_seq=Seq(5),
+                main_root=KEY.root,
+                certified_at=NOW,
+            )
+            digest = log.insert_certificate(certificate)
+            assert log.last_certificate() == (number, digest)
+            stored.append(StoredCertificate(certificate, digest, is_intact=True))
+        assert log.certificates() == stored
+        assert log.certificates(AttemptId(12)) == stored[1:2]
+        assert log.certificates(AttemptId(1)) == []
+        assert len({each.digest for each in stored}) == 3
 
     def test_switches_are_off_until_set(self, log: LogStore) -> None:
         """Each by its name."""

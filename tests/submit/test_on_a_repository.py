@@ -16,6 +16,7 @@ from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import AttemptState
 from pwfs.repo import Repository
+from pwfs.repo.certifying import verify
 from pwfs.repo.checking import fsck
 from pwfs.repo.edits import OpRequest
 from pwfs.repo.importing import init
@@ -36,9 +37,10 @@ def repo(tmp_path: Path) -> Iterator[Repository]:
     opened.set_setting("test-cmd", "make test")
     yield opened
     check_history(opened.log.items(), opened.log.attempts(), opened.landings())
-    report = fsck(opened)
+    report, verified = fsck(opened), verify(opened)
     opened.close()
     assert report.is_clean, report.problems
+    assert not verified.problems
 
 
 def propose(

@@ -1,4 +1,4 @@
-"""`patchwork fsck` and `patchwork doctor`: is the repository whole, and can it work here?"""
+"""`patchwork fsck`, `verify` and `doctor`: is the repository whole, and can it work here?"""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,31 @@ def check_repository(json: Json = False) -> None:
     show(report, [*(str(problem) for problem in problems), *lost, _summary(report)])
     if problems:
         raise typer.Exit(ExitCode.CORRUPT)
+
+
+def verify_landings(
+    landing: Annotated[
+        int | None,
+        typer.Argument(metavar="[SEQ]", help="Show this landing's certificate instead."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare every landing with the certificate of what was tested."""
+    if landing is not None:
+        found = client().get(f"landings/{landing}/certificate")
+        show(found, [f"{name}: {_shown(value)}" for name, value in found.items()])
+        return
+    report = client().post("verify")
+    problems = report["problems"]
+    show(report, [*(str(problem) for problem in problems), _summary(report)])
+    if problems:
+        raise typer.Exit(ExitCode.CORRUPT)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(f"{member['change_id']}@{member['version']}" for member in value)
+    return "-" if value is None or value == "" else str(value)
 
 
 def examine(json: Json = False) -> None:

@@ -8,6 +8,7 @@ from pwfs.model.ids import ChangeId, Seq
 from pwfs.model.ops import OpType
 from pwfs.model.paths import parse_path
 from pwfs.repo.edits import OpRequest
+from pwfs.repo.json import to_json
 from pwfs_daemon.web.answers import (
     Body,
     answer,
@@ -129,3 +130,12 @@ async def get_landings() -> Response:
     since = max(query_number("since", 0) or 0, query_number("after", 0) or 0)
     found = repository().log.landings(since=Seq(since), limit=limit + 1)
     return page("landings", found, limit, "seq")
+
+
+@routes.get("/landings/<seq>/certificate")
+async def get_certificate(seq: str) -> Response:
+    """Shows what was tested before a landing."""
+    stored = repository().certificate(parse_number("seq", seq))
+    certificate = to_json(stored.certificate)
+    assert isinstance(certificate, dict)
+    return answer({**certificate, "digest": stored.digest})

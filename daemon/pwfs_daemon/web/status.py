@@ -1,10 +1,11 @@
-"""``/api/status``, ``/api/health``, ``/api/head`` and ``/api/fsck``."""
+"""``/api/status``, ``/api/health``, ``/api/head``, ``/api/fsck`` and ``/api/verify``."""
 
 import os
 
 import trio
 from quart import Blueprint, Response
 
+from pwfs.repo.certifying import Verification
 from pwfs.repo.checking import Check
 from pwfs.repo.json import to_json
 from pwfs_daemon import __version__
@@ -60,3 +61,12 @@ async def post_fsck() -> Response:
         step()
         await trio.lowlevel.checkpoint()
     return answer(check.report)
+
+
+@routes.post("/verify")
+async def post_verify() -> Response:
+    """Compares every landing with the certificate of its test."""
+    verification = Verification(repository())
+    for _ in verification.steps():
+        await trio.lowlevel.checkpoint()
+    return answer(verification.report)
