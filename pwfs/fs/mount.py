@@ -148,6 +148,11 @@ class Mount:
         return self._placed(space, place)
 
     def _open_moment(self, name: str) -> Space | None:
+        if name.startswith("attempt-"):
+            try:
+                return self._live_space(name, f"at/{name}")
+            except NotFound:
+                return None
         if not (name.isascii() and name.isdigit()) or str(int(name)) != name:
             return None
         if int(name) > self.repo.head_seq():

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime
 
+from pwfs.model.ejection import Ejection
 from pwfs.model.ids import AgentId, AttemptId, BlobHash, ChangeId, ItemId, Seq, TreeHash
 
 
@@ -53,7 +54,7 @@ class QueueItem:
     """A set of changes (usually one) that lands whole or not at all.
 
     ``order`` sorts the queue (higher priority first, then first come); ``retries`` counts the
-    attempts that did not pass.
+    attempts that did not pass. ``resubmits`` is how often it may be submitted again by itself.
     """
 
     id: ItemId
@@ -66,6 +67,8 @@ class QueueItem:
     retries: int = 0
     reason: EjectReason | None = None
     detail: str = ""
+    resubmits: int = 0
+    ejection: Ejection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from pwfs.model.changes import (
     Landing,
     TestResult,
     TestStatus,
+    Version,
     check_transition,
 )
+from pwfs.model.ejection import Ejection
 from pwfs.model.errors import (
     AlreadyQueued,
     DependencyNotLanded,
@@ -22,7 +24,7 @@ from pwfs.model.errors import (
     TestCommandMissing,
 )
 from pwfs.model.events import EventType
-from pwfs.model.ids import AttemptId, BlobHash, ItemId, Seq
+from pwfs.model.ids import AgentId, AttemptId, BlobHash, ChangeId, ItemId, Seq
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
@@ -54,9 +56,17 @@ class Queueing(Conflicts):
     """The part of a repository that knows the queue."""
 
     def submit(
-        self, change_ids: Sequence[str], *, agent: str, priority: int = 0, message: str = ""
+        self,
+        change_ids: Sequence[str],
+        *,
+        agent: str,
+        priority: int = 0,
+        message: str = "",
+        resubmits: int = 0,
     ) -> QueueItem:
         """Puts changes into the queue as one item; what is not frozen yet is frozen first.
+
+        If it leaves though it may pass as it is, it is submitted again, ``resubmits`` times.
 
         Raises:
             NotFound, ChangeIsFinal: a change does not exist or is final.
@@ -93,7 +103,11 @@ class Queueing(Conflicts):
                 members.append(Member(change.id, change.current_version))
                 ahead.add(change.id)
             item = self.log.insert_item(
-                members, priority=priority, agent_id=who, entered_at=self.now()
+                members,
+                priority=priority,
+                agent_id=who,
+                entered_at=self.now(),
+                resubmits=resubmits,
             )
             self._publish_positions()
         return item
@@ -147,14 +161,30 @@ class Queueing(Conflicts):
             NotFound: there is none of that id in the queue.
         """
         item = self._in_queue(item_id)
+        return self._cancelled(item, check_agent(agent), "")
+
+    def _cancelled(
+        self, item: QueueItem, agent: AgentId, detail: str, *, but: ChangeId | None = None
+    ) -> QueueItem:
+        """Takes an item out; all its changes are drafts again, ``but`` one."""
         with self.transaction():
-            cancelled = self._leave(item, ItemState.CANCELLED)
+            cancelled = self._leave(item, ItemState.CANCELLED, detail=detail)
             for member in item.members:
                 change = self.change(member.change_id)
-                if change.status is ChangeStatus.TESTING:
-                    self._move_status(change, ChangeStatus.DRAFT, reason="cancelled")
-            self.publish(EventType.ITEM_CANCELLED, item_id=item.id, agent_id=check_agent(agent))
+                if change.status is ChangeStatus.TESTING and change.id != but:
+                    self._move_status(change, ChangeStatus.DRAFT, reason=detail or "cancelled")
+            self.publish(EventType.ITEM_CANCELLED, item_id=item.id, agent_id=agent, detail=detail)
         return cancelled
+
+    def create_version(self, change_id: str, message: str, *, agent: str) -> Version:
+        """See `Changes.create_version`; an item with an earlier version leaves the queue."""
+        with self.transaction():
+            version = super().create_version(change_id, message, agent=agent)
+            for item in self.queued():
+                if any(member.change_id == change_id for member in item.members):
+                    detail = f"version {version.number} of {change_id} was made"
+                    self._cancelled(item, check_agent(agent), detail)
+        return version
 
     def _in_queue(self, item_id: int) -> QueueItem:
         item = self.item(item_id)
@@ -162,14 +192,23 @@ class Queueing(Conflicts):
             raise NotFound(kind="queued item", id=str(item_id))
         return item
 
-    def _leave(self, item: QueueItem, state: ItemState, **changes: object) -> QueueItem:
-        left = replace(item, state=state, finished_at=self.now())
-        if changes:
-            left = replace(
-                left,
-                reason=EjectReason(str(changes["reason"])),
-                detail=str(changes["detail"]),
-            )
+    def _leave(
+        self,
+        item: QueueItem,
+        state: ItemState,
+        *,
+        reason: EjectReason | None = None,
+        detail: str = "",
+        ejection: Ejection | None = None,
+    ) -> QueueItem:
+        left = replace(
+            item,
+            state=state,
+            finished_at=self.now(),
+            reason=reason,
+            detail=detail,
+            ejection=ejection,
+        )
         self.log.update_item(left)
         self._publish_positions()
         return left
@@ -376,28 +415,6 @@ class Queueing(Conflicts):
             raise NotFound(kind="certificate of landing", id=str(seq))
         return found[0]
 
-    def eject(self, item_id: int, reason: EjectReason, detail: str) -> QueueItem:
-        """Takes an item out because it cannot land; its changes are drafts again.
-
-        Raises:
-            NotFound: the item is not in the queue any more.
-        """
-        item = self._in_queue(item_id)
-        with self.transaction():
-            ejected = self._leave(item, ItemState.EJECTED, reason=reason, detail=detail)
-            for member in item.members:
-                change = self.change(member.change_id)
-                if change.status is ChangeStatus.TESTING:
-                    self._move_status(change, ChangeStatus.DRAFT, reason=reason.value)
-            self.publish(
-                EventType.ITEM_EJECTED,
-                item_id=item.id,
-                changes=[member.change_id for member in item.members],
-                reason=reason.value,
-                detail=detail,
-            )
-        return ejected
-
     def _announce_result(self, attempt: Attempt) -> None:
         item = self.item(attempt.item_id)
         output = self.output_tail(attempt)
@@ -456,16 +473,9 @@ class Queueing(Conflicts):
                         raise IllegalTransition(
                             change_id=change.id, before=change.status, after=status
                         )
-                    self._leave_abandoned(item, change)
+                    detail = f"{change.id} was abandoned"
+                    self._cancelled(item, change.author, detail, but=change.id)
             self._move_status(self.change(change_id), status)
             if status is ChangeStatus.ABANDONED:
                 self._close([w for w in self.log.workspaces() if w.change_id == change.id])
         return self.change(change_id)
-
-    def _leave_abandoned(self, item: QueueItem, change: Change) -> None:
-        self._leave(item, ItemState.CANCELLED)
-        for member in item.members:
-            other = self.change(member.change_id)
-            if other.id != change.id:
-                self._move_status(other, ChangeStatus.DRAFT, reason="abandoned with")
-        self.publish(EventType.ITEM_CANCELLED, item_id=item.id, agent_id=change.author)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from pwfs.model.ids import ChangeId
 from pwfs.model.queue import AttemptState, TestKey
-from pwfs.repo.queueing import Queueing
+from pwfs.repo.ejecting import Ejecting
 from pwfs.submit.snapshot import Composition, CompositionKey, Snapshot
 
 NOTHING_COMPOSED: Mapping[CompositionKey, Composition] = {}
 
 
-class Snapshots(Queueing):
+class Snapshots(Ejecting):
     """The part of a repository that the queue's runner reads."""
 
     def queue_snapshot(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pwfs.model.changes import Change, ChangeStatus
 from pwfs.model.errors import AlreadyExists, InvalidArgument, NotFound
 from pwfs.model.events import EventType
-from pwfs.model.ids import AgentId, ChangeId, Seq, TreeHash, ViewId, WorkspaceId
+from pwfs.model.ids import AgentId, AttemptId, ChangeId, Seq, TreeHash, ViewId, WorkspaceId
 from pwfs.model.paths import parse_path
 from pwfs.model.views import (
     BaseType,
@@ -25,6 +25,7 @@ from pwfs.views.compose import Layer
 
 MAIN = "main"
 _MOMENT = re.compile(r"at-([0-9]{1,19})")
+_TESTED = re.compile(r"attempt-([0-9]{1,18})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -34,10 +35,15 @@ def check_name(kind: str, name: str) -> None:
     Raises:
         InvalidArgument: it is not 1 to 100 letters, digits, dots, dashes or underscores.
     """
-    if not _NAME.fullmatch(name) or name == MAIN or _MOMENT.fullmatch(name):
+    if not _NAME.fullmatch(name) or name == MAIN or _is_fixed(name):
         raise InvalidArgument(
             name=kind, reason=f"{name!r} is not 1 to 100 letters, digits, '.', '-' or '_'"
         )
+
+
+def _is_fixed(id_: str) -> bool:
+    """Whether an id stands for what never changes: a moment of main, or what was tested."""
+    return bool(_MOMENT.fullmatch(id_) or _TESTED.fullmatch(id_))
 
 
 class Viewing(Changes):
@@ -137,7 +143,9 @@ class Viewing(Changes):
     # Live views
 
     def live(self, id_: str) -> LiveView:
-        """Follows main, ``at-SEQ``, a stored view or a workspace; one object for each.
+        """Follows main, a stored view or a workspace, one object for each; or shows what is fixed.
+
+        That is main at a moment, ``at-SEQ``, or the tree that was tested, ``attempt-N``.
 
         Raises:
             NotFound: there is nothing of that id.
@@ -145,7 +153,7 @@ class Viewing(Changes):
         live = self._lives.get(id_)
         if live is None:
             live = self._open_live(id_)
-            if not _MOMENT.fullmatch(id_):
+            if not _is_fixed(id_):
                 self._lives[id_] = live
         return live
 
@@ -172,6 +180,12 @@ class Viewing(Changes):
                 raise NotFound(kind="sequence number", id=str(seq))
             fixed = Position(*self.main_at(seq), ())
             return LiveView(id_, self, lambda: fixed, ConflictPolicy.WARN)
+        if tested := _TESTED.fullmatch(id_):
+            attempt = self.log.attempt(AttemptId(int(tested[1])))
+            if attempt is None:
+                raise NotFound(kind="attempt", id=tested[1])
+            shown = Position(attempt.base_seq, attempt.key.root, ())
+            return LiveView(id_, self, lambda: shown, ConflictPolicy.WARN)
         workspace = self.log.workspace(WorkspaceId(id_))
         if workspace is not None:
             return self._open_workspace(workspace)

@@ -7,6 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from pwfs.model.changes import TestResult
+from pwfs.model.ejection import Ejection
 from pwfs.model.entries import FileEntry, Mode
 from pwfs.model.errors import Corrupt
 from pwfs.model.ids import AgentId, BlobHash, ChangeId, Seq
@@ -59,6 +60,7 @@ _entry_decoder = msgspec.json.Decoder(EntryRecord)
 _provenance_decoder = msgspec.json.Decoder(Provenance)
 _test_result_decoder = msgspec.json.Decoder(TestResult)
 _certificate_decoder = msgspec.json.Decoder(Certificate)
+_ejection_decoder = msgspec.json.Decoder(Ejection)
 _members_decoder = msgspec.json.Decoder(tuple[Member, ...])
 _overlays_decoder = msgspec.json.Decoder(tuple[Overlay, ...])
 _ids_decoder = msgspec.json.Decoder(tuple[str, ...])
@@ -150,6 +152,16 @@ def decode_test_result(text: str | None) -> TestResult | None:
 def decode_members(text: str) -> tuple[Member, ...]:
     """Reads an item's or a stack's members."""
     return _members_decoder.decode(text)
+
+
+def encode_ejection(ejection: Ejection | None) -> str | None:
+    """Writes an ejection as JSON text."""
+    return None if ejection is None else encode_json(ejection)
+
+
+def decode_ejection(text: str | None) -> Ejection | None:
+    """Reads an ejection."""
+    return None if text is None else _ejection_decoder.decode(text)
 
 
 def decode_certificate(text: str) -> Certificate:

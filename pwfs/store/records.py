@@ -149,6 +149,7 @@ class QueueStore(Protocol):
         priority: int,
         agent_id: AgentId,
         entered_at: datetime,
+        resubmits: int = 0,
     ) -> QueueItem:
         """Numbers and stores an item, queued; numbers rise from 1."""
 
@@ -191,8 +192,9 @@ class QueueStore(Protocol):
         item_id: ItemId | None = None,
         *,
         states: Collection[AttemptState] | None = None,
+        containing: Member | None = None,
     ) -> list[Attempt]:
-        """Lists attempts, oldest first."""
+        """Lists attempts, oldest first; those with a version in what was tested, if one is given."""
 
     def passed_attempt(self, key: TestKey, *, oldest: bool = False) -> Attempt | None:
         """Finds the newest attempt that passed under a key, or the oldest."""

@@ -16,7 +16,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 from sqlite_utils.db import Table
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The number of migrations below, and the ``user_version`` of an up-to-date database."""
 
 migrations = Migrations("patchwork")
@@ -73,6 +73,15 @@ def m0003_certificates(db: Database) -> None:
     db.table("certificates").create_index(["attempt_id"], "certificates_by_attempt", unique=True)
     _append_only(db, "certificates")
     db.execute("PRAGMA user_version = 3")
+
+
+@migrations()
+def m0004_ejections(db: Database) -> None:
+    """Keeps what a program can do about an item that left, and whether to submit it again."""
+    # JSON of pwfs.model.ejection.Ejection; NULL unless ejected.
+    db.execute("ALTER TABLE queue_items ADD COLUMN ejection TEXT")
+    db.execute("ALTER TABLE queue_items ADD COLUMN resubmits INTEGER NOT NULL DEFAULT 0")
+    db.execute("PRAGMA user_version = 4")
 
 
 def _create(

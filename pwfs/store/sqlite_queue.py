@@ -21,16 +21,21 @@ from pwfs.model.queue import (
 )
 from pwfs.store.codec import (
     decode_certificate,
+    decode_ejection,
     decode_members,
     decode_optional_time,
     decode_time,
+    encode_ejection,
     encode_json,
     encode_optional_time,
     encode_time,
 )
 from pwfs.store.sqlite_connection import Row, SqliteConnection, Value
 
-_ITEM = "id, members, state, priority, agent_id, entered_at, finished_at, retries, reason, detail"
+_ITEM = (
+    "id, members, state, priority, agent_id, entered_at, finished_at, retries, reason, detail, "
+    "resubmits, ejection"
+)
 _ATTEMPT = (
     "id, item_id, base_seq, stack, root, command, environment_hash, state, started_at, ended_at, "
     "exit_code, output_hash, detail"
@@ -50,18 +55,20 @@ class QueueTable:
         priority: int,
         agent_id: AgentId,
         entered_at: datetime,
+        resubmits: int = 0,
     ) -> QueueItem:
         # Rows are never deleted, so that the number SQLite chooses, the largest plus one, is new.
         cursor = self._connection.execute(
             "INSERT INTO queue_items "
-            "(members, state, priority, agent_id, entered_at, retries, detail) "
-            "VALUES (?, ?, ?, ?, ?, 0, '')",
+            "(members, state, priority, agent_id, entered_at, retries, detail, resubmits) "
+            "VALUES (?, ?, ?, ?, ?, 0, '', ?)",
             (
                 encode_json(members),
                 ItemState.QUEUED.value,
                 priority,
                 agent_id,
                 encode_time(entered_at),
+                resubmits,
             ),
         )
         assert cursor.lastrowid is not None
@@ -72,12 +79,14 @@ class QueueTable:
             priority=priority,
             agent_id=agent_id,
             entered_at=entered_at,
+            resubmits=resubmits,
         )
 
     def update_item(self, item: QueueItem) -> None:
         updated = self._connection.execute(
             "UPDATE queue_items SET members = ?, state = ?, priority = ?, agent_id = ?, "
-            "entered_at = ?, finished_at = ?, retries = ?, reason = ?, detail = ? WHERE id = ?",
+            "entered_at = ?, finished_at = ?, retries = ?, reason = ?, detail = ?, "
+            "resubmits = ?, ejection = ? WHERE id = ?",
             (
                 encode_json(item.members),
                 item.state.value,
@@ -88,6 +97,8 @@ class QueueTable:
                 item.retries,
                 None if item.reason is None else item.reason.value,
                 item.detail,
+                item.resubmits,
+                encode_ejection(item.ejection),
                 item.id,
             ),
         )
@@ -172,8 +183,12 @@ class QueueTable:
         item_id: ItemId | None = None,
         *,
         states: Collection[AttemptState] | None = None,
+        containing: Member | None = None,
     ) -> list[Attempt]:
         condition, values = _in_states(states)
+        if containing is not None:
+            condition += " AND instr(stack, ?)"
+            values.append(encode_json(containing))
         if item_id is not None:
             condition += " AND item_id = ?"
             values.append(item_id)
@@ -257,6 +272,8 @@ def _item(row: Row) -> QueueItem:
         retries,
         reason,
         detail,
+        resubmits,
+        ejection,
     ) = row
     return QueueItem(
         id=item_id,
@@ -269,6 +286,8 @@ def _item(row: Row) -> QueueItem:
         retries=retries,
         reason=None if reason is None else EjectReason(reason),
         detail=detail,
+        resubmits=resubmits,
+        ejection=decode_ejection(ejection),
     )
 
 

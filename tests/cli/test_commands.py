@@ -161,6 +161,28 @@ def test_submit_and_wait_tells_how_it_ended(started: Project) -> None:
     assert (item["state"], item["reason"]) == ("ejected", "test_failed")
     shown = started.patchwork("queue", "show", bad).stdout
     assert "Reason: test_failed" in shown and "Attempt #" in shown
+    assert "Cause: own_failure\nRemedy: edit\nMerges with main: yes\n" in shown
+    assert item["output_tail"] == "seen\n"
+    tested = item["ejection"]["view_id"]
+    assert f"Tested tree: at/{tested} in the mount" in shown
+    assert (started.mount / "at" / tested / "bad.txt").read_text() == "x"
+    assert (started.mount / "at" / tested / "a.txt").read_text() == "a\n"
+    assert not (started.mount / "at" / "attempt-99").exists()
+    assert started.patchwork("cat", tested, "bad.txt").stdout == "x"
+
+
+def test_what_timed_out_is_submitted_again(started: Project) -> None:
+    """As often as was allowed; who waits, waits for the last."""
+    counter = started.directory / "counter"
+    started.patchwork("config", "set", "test-timeout-s", "1")
+    command = f"echo >> {counter}; test $(wc -l < {counter}) -gt 1 || sleep 30"
+    started.patchwork("config", "set", "test-cmd", command)
+    landed = started.patchwork("submit", "edit-it", "--resubmit", "2", "--wait")
+    assert landed.lines[-1] == "Landed: edit-it"
+    shown = started.patchwork("queue", "show", "#1").stdout
+    assert "Cause: timeout\nRemedy: resubmit\n" in shown
+    assert "Submitted again as: #2" in shown
+    started.patchwork("submit", "edit-it", "--resubmit", "-1", status=ExitCode.INVALID)
 
 
 def test_the_queue_is_steered(started: Project) -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from pwfs.model.errors import NotFound, NothingToFreeze
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath, is_under
-from pwfs.model.queue import AttemptState, QueueItem, TestKey
+from pwfs.model.queue import AttemptState, ItemState, QueueItem, TestKey
 from pwfs.repo.certifying import verify
 from pwfs.repo.checking import fsck
 from pwfs.repo.edits import Edit, OpRequest
@@ -154,7 +154,10 @@ class FollowingMachine(RuleBasedStateMachine):
         try:
             self.repo.create_version(self.change, "v", agent="a")
         except NothingToFreeze:
-            pass
+            return
+        if self.queued is not None:
+            assert self.repo.item(self.queued.item.id).state is ItemState.CANCELLED
+            self.queued = None
 
     @precondition(lambda self: self.queued is None)
     @rule()

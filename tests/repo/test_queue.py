@@ -3,13 +3,16 @@
 import pytest
 
 from pwfs.model.changes import ChangeStatus, TestStatus
+from pwfs.model.ejection import Cause, Ejection, Region, Remedy
 from pwfs.model.errors import (
     AlreadyQueued,
     DependencyNotLanded,
+    InvalidArgument,
     NothingToFreeze,
     StaleBase,
     TestCommandMissing,
 )
+from pwfs.model.events import EventType
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -19,6 +22,7 @@ from pwfs.model.queue import (
     QueueItem,
     TestKey,
 )
+from pwfs.model.views import BaseType, ViewBase
 from pwfs.repo.repository import Repository
 from tests.repo.conftest import LINES
 from tests.repo.support import rename, shown, workspace_on, write
@@ -109,3 +113,128 @@ def test_attempts_that_do_not_pass(repo: Repository) -> None:
     assert (ejected.state, ejected.reason) == (ItemState.EJECTED, EjectReason.TIMEOUT)
     assert repo.change("one").status is ChangeStatus.DRAFT
     assert repo.queued() == []
+
+
+def _finished(
+    repo: Repository, item: QueueItem, stack: tuple[Member, ...], state: AttemptState
+) -> Attempt:
+    attempt = _attempt(repo, item, stack)
+    code = 0 if state is AttemptState.PASSED else 1
+    return repo.finish_attempt(attempt.id, state, code, detail="why")
+
+
+def _ejected(repo: Repository, item: QueueItem, reason: EjectReason) -> Ejection:
+    ejection = repo.eject(item.id, reason, "why").ejection
+    assert ejection is not None
+    assert repo.item(item.id).ejection == ejection
+    (event,) = repo.events(types=[EventType.ITEM_EJECTED])[-1:]
+    assert event.payload["cause"] == ejection.cause.value
+    assert event.payload["with_changes"] == list(ejection.with_changes)
+    return ejection
+
+
+def test_a_conflict_names_its_lines_and_whose_they_are(repo: Repository) -> None:
+    """Of all that landed only what it conflicts with; a rebase does not help."""
+    one, two, three = (workspace_on(repo, title) for title in ("One", "Two", "Three"))
+    write(repo, one, "README", LINES.replace("line 1\n", "ONE\nMORE\n"))
+    write(repo, two, "README", LINES.replace("line 1\n", "TWO\n").replace("line 8\n", "8\n"))
+    write(repo, three, "src/b.py", "three\n")
+    item = repo.submit(["two"], agent="a")
+    for name in ("three", "one"):
+        repo.land(name, agent="a")
+    ejection = _ejected(repo, item, EjectReason.CONFLICT)
+    assert (ejection.cause, ejection.remedy) == (Cause.CONFLICT, Remedy.EDIT)
+    assert not ejection.merges
+    assert ejection.with_changes == ("one",)
+    (dispute,) = ejection.disputes
+    assert (dispute.path, dispute.change_id, dispute.with_change) == ("README", "two", "one")
+    assert dispute.regions == (Region(2, 1, 2, 1),)
+
+
+def test_a_failure_is_the_changes_own_until_it_passed_somewhere(repo: Repository) -> None:
+    """Then it is an interaction with what was not there, or with nothing, and a flake."""
+    for title in ("One", "Two", "Three"):
+        write(repo, workspace_on(repo, title), f"new-{title}", title)
+    one, two, three = (repo.submit([name], agent="a") for name in ("one", "two", "three"))
+    _finished(repo, one, one.members, AttemptState.FAILED)
+    ejection = _ejected(repo, one, EjectReason.TEST_FAILED)
+    assert (ejection.cause, ejection.with_changes) == (Cause.OWN_FAILURE, ())
+    assert ejection.remedy is Remedy.EDIT and ejection.merges
+
+    _finished(repo, three, three.members, AttemptState.PASSED)
+    failed = _finished(repo, three, (*two.members, *three.members), AttemptState.FAILED)
+    ejection = _ejected(repo, three, EjectReason.TEST_FAILED)
+    assert (ejection.cause, ejection.with_changes) == (Cause.INTERACTION, ("two",))
+    assert ejection.attempt_id == failed.id
+    shown = {path for path, _ in repo.live(str(ejection.view_id)).files()}
+    assert shown == {"README", "src/app.py", "src/b.py", "new-Two", "new-Three"}
+    with pytest.raises(InvalidArgument):
+        repo.create_view(
+            ejection.view_id, owner="a", base=ViewBase(BaseType.MAIN_AT_LATEST), overlays=()
+        )
+
+    _finished(repo, two, two.members, AttemptState.PASSED)
+    _finished(repo, two, two.members, AttemptState.FAILED)
+    ejection = _ejected(repo, two, EjectReason.TEST_FAILED)
+    assert (ejection.cause, ejection.remedy) == (Cause.FLAKY, Remedy.RESUBMIT)
+
+
+def test_what_landed_since_it_passed_is_suspected(repo: Repository) -> None:
+    """Not what it passed with, though that landed too."""
+    for title in ("One", "Two", "Three"):
+        write(repo, workspace_on(repo, title), f"new-{title}", title)
+    one, three = (repo.submit([name], agent="a") for name in ("one", "three"))
+    _finished(repo, three, (*one.members, *three.members), AttemptState.PASSED)
+    own = _finished(repo, one, one.members, AttemptState.PASSED)
+    repo.land_item(one.id, own.id)
+    repo.land("two", agent="a")
+    _finished(repo, three, three.members, AttemptState.FAILED)
+    ejection = _ejected(repo, three, EjectReason.TEST_FAILED)
+    assert (ejection.cause, ejection.with_changes) == (Cause.INTERACTION, ("two",))
+
+
+def test_what_may_pass_is_submitted_again_as_often_as_was_allowed(repo: Repository) -> None:
+    """In the same versions and place, its changes being tested all the while; then it is out."""
+    write(repo, workspace_on(repo, "One"), "new", "1\n")
+    item = repo.submit(["one"], agent="a", priority=3, resubmits=1)
+    write(repo, workspace_on(repo, "Two"), "new2", "1\n")
+    _finished(repo, item, item.members, AttemptState.TIMED_OUT)
+    ejection = _ejected(repo, item, EjectReason.TIMEOUT)
+    assert (ejection.cause, ejection.remedy) == (Cause.TIMEOUT, Remedy.RESUBMIT)
+    (again,) = repo.queued()
+    assert ejection.resubmitted_as == again.id
+    assert (again.members, again.priority, again.resubmits) == (item.members, 3, 0)
+    assert repo.change("one").status is ChangeStatus.TESTING
+    assert _ejected(repo, again, EjectReason.INFRASTRUCTURE).resubmitted_as is None
+    assert repo.change("one").status is ChangeStatus.DRAFT
+    own = repo.submit(["one"], agent="a", resubmits=5)
+    _finished(repo, own, own.members, AttemptState.FAILED)
+    assert _ejected(repo, own, EjectReason.TEST_FAILED).resubmitted_as is None
+
+
+def test_a_dependency_that_left_is_named(repo: Repository) -> None:
+    """It has to land first."""
+    write(repo, workspace_on(repo, "Base"), "new", "1\n")
+    repo.create_change("Two", author="a", depends_on=["base"])
+    write(repo, repo.create_workspace("two", agent="a").id, "new2", "2\n")
+    below, above = (repo.submit([name], agent="a") for name in ("base", "two"))
+    repo.cancel(below.id, agent="a")
+    ejection = _ejected(repo, above, EjectReason.DEPENDENCY)
+    assert (ejection.remedy, ejection.with_changes) == (Remedy.DEPENDENCY, ("base",))
+
+
+def test_a_new_version_takes_the_old_one_out(repo: Repository) -> None:
+    """And with it those that were to land together; what is only edited stays."""
+    one, two = workspace_on(repo, "One"), workspace_on(repo, "Two")
+    write(repo, one, "a", "1\n")
+    write(repo, two, "b", "1\n")
+    item = repo.submit(["one", "two"], agent="a")
+    write(repo, one, "a", "2\n")
+    assert repo.queued() == [item]
+    repo.create_version("one", "v2", agent="a")
+    assert repo.queued() == []
+    left = repo.item(item.id)
+    assert (left.state, left.detail) == (ItemState.CANCELLED, "version 2 of one was made")
+    assert [repo.change(name).status for name in ("one", "two")] == [ChangeStatus.DRAFT] * 2
+    (again,) = repo.submit(["one"], agent="a").members
+    assert again.version == 2

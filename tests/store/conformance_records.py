@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pwfs.model.changes import ChangeStatus, TestResult, TestStatus
+from pwfs.model.ejection import Cause, Dispute, Ejection, Region, Remedy
 from pwfs.model.errors import AlreadyExists, NotFound
 from pwfs.model.ids import (
     AgentId,
@@ -18,6 +19,7 @@ from pwfs.model.ids import (
     ViewId,
     WorkspaceId,
 )
+from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -29,7 +31,7 @@ from pwfs.model.queue import (
     StoredCertificate,
     TestKey,
 )
-from pwfs.model.views import BaseType, ConflictPolicy, Overlay, View, ViewBase
+from pwfs.model.views import BaseType, ConflictPolicy, ConflictType, Overlay, View, ViewBase
 from pwfs.store.protocols import LogStore
 from tests.store.samples import (
     AGENT,
@@ -300,6 +302,21 @@ class QueueConformance:
             retries=2,
             reason=EjectReason.TIMEOUT,
             detail="too slow",
+            resubmits=4,
+            ejection=Ejection(
+                Cause.CONFLICT,
+                Remedy.EDIT,
+                merges=False,
+                with_changes=(OTHER,),
+                disputes=(
+                    Dispute(
+                        RepoPath("a"), ConflictType.CONTENT, CHANGE, OTHER, (Region(1, 2, 3, 4),)
+                    ),
+                ),
+                attempt_id=AttemptId(3),
+                view_id="attempt-3",
+                resubmitted_as=ItemId(9),
+            ),
         )
         assert all(
             getattr(item, field.name) != getattr(ejected, field.name)

@@ -32,6 +32,10 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until it landed (status 0) or left (10).")
     ] = False,
+    resubmit: Annotated[
+        int,
+        typer.Option(metavar="N", help="Submit again by itself, N times, what may pass as it is."),
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Submit a change to the queue; several at once land together or not at all."""
@@ -40,7 +44,13 @@ def submit(
     events = daemon.events(types=ENDS) if wait else None
     item = daemon.post(
         "queue",
-        {"changes": changes, "agent_id": agent, "priority": priority, "message": message},
+        {
+            "changes": changes,
+            "agent_id": agent,
+            "priority": priority,
+            "message": message,
+            "resubmits": resubmit,
+        },
     )
     lines = [
         f"Submitted change {m['change_id']} (version {m['version']}) to the queue."
@@ -96,6 +106,8 @@ def show_item(item: ItemRef, json: Json = False) -> None:
     ]
     if found["reason"]:
         lines.append(f"Reason: {found['reason']}: {found['detail']}")
+    if found["ejection"]:
+        lines += _ejection_lines(found["ejection"])
     lines += [
         f"Attempt #{attempt['id']}: {attempt['state']} on #{attempt['base_seq']}"
         f" {moment(attempt['started_at'])}"
@@ -160,6 +172,27 @@ def show_output(
             sys.stdout.buffer.flush()
 
 
+def _ejection_lines(ejection: dict[str, Any]) -> Iterator[str]:
+    yield f"Cause: {ejection['cause']}"
+    if ejection["with_changes"]:
+        yield f"With: {', '.join(ejection['with_changes'])}"
+    for dispute in ejection["disputes"]:
+        lines = [_line_range(each["your_first"], each["your_count"]) for each in dispute["regions"]]
+        where = f" (lines {', '.join(lines)})" if lines else ""
+        other = dispute["with_change"] or "main"
+        yield f"Conflict: {dispute['path']}{where}: {dispute['type']}, with {other}"
+    yield f"Remedy: {ejection['remedy']}"
+    yield f"Merges with main: {'yes' if ejection['merges'] else 'no'}"
+    if ejection["view_id"]:
+        yield f"Tested tree: at/{ejection['view_id']} in the mount"
+    if ejection["resubmitted_as"]:
+        yield f"Submitted again as: #{ejection['resubmitted_as']}"
+
+
+def _line_range(first: int, count: int) -> str:
+    return f"{first}-{first + count - 1}" if count > 1 else str(first)
+
+
 def _find(daemon: "Client", ref: str) -> str:
     """Finds an item's id: given itself, or the queued item of a change, or its latest one."""
     number = ref.removeprefix("#")
@@ -175,8 +208,12 @@ def _await_end(daemon: "Client", item_id: int, events: Iterator[Any]) -> Any:
     while True:
         next(events)
         item = daemon.get(place)
-        if item["state"] != "queued":
+        if item["state"] == "queued":
+            continue
+        again = (item["ejection"] or {}).get("resubmitted_as")
+        if again is None:
             return item
+        place = f"queue/items/{part(str(again))}"
 
 
 def _finish(item: dict[str, Any], *, json: bool) -> None:

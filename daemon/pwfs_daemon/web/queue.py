@@ -24,6 +24,8 @@ from pwfs_daemon.web.services import repository, services
 routes = Blueprint("queue", __name__)
 
 TEXT = "text/plain; charset=utf-8"
+RESUBMITS_MAX = 100
+TAIL_CHARS = 4096
 
 
 class Submission(Body):
@@ -34,6 +36,7 @@ class Submission(Body):
     agent_id: str = "local"
     priority: int = 0
     message: str = ""
+    resubmits: int = 0
 
 
 class Priority(Body):
@@ -51,8 +54,14 @@ async def post_submission() -> Response:
         raise InvalidArgument(name="body", reason="give either change_id or changes")
     await services().captured(on_disk=True)
     changes = (body.change_id,) if body.change_id is not None else body.changes
+    if not 0 <= body.resubmits <= RESUBMITS_MAX:
+        raise InvalidArgument(name="resubmits", reason=f"must be from 0 to {RESUBMITS_MAX}")
     item = repository().submit(
-        changes, agent=body.agent_id, priority=body.priority, message=body.message
+        changes,
+        agent=body.agent_id,
+        priority=body.priority,
+        message=body.message,
+        resubmits=body.resubmits,
     )
     # Described before anything else runs: as it was submitted.
     submitted = describe_item(item)
@@ -92,7 +101,9 @@ async def get_item(item_id: str) -> Response:
     """Shows one item, queued or not, with its attempts."""
     repo = repository()
     item = repo.item(parse_number("item", item_id))
-    return answer({**describe_item(item), "attempts": repo.attempts(item.id)})
+    attempts = repo.attempts(item.id)
+    tail = repo.output_tail(attempts[-1])[-TAIL_CHARS:] if attempts else ""
+    return answer({**describe_item(item), "attempts": attempts, "output_tail": tail})
 
 
 @routes.delete("/queue/items/<item_id>")
