@@ -79,7 +79,7 @@ class Settings(Protocol):
     @property
     def test_dir(self) -> str: ...
     @property
-    def test_timeout_s(self) -> float: ...
+    def test_memory_mb(self) -> int: ...
 
 
 class Contents(Protocol):
@@ -117,6 +117,7 @@ class QueueRepository(Protocol):
     def queue_snapshot(self) -> Snapshot: ...
     def candidate(self, base_seq: Seq, members: Sequence[Member]) -> Merged: ...
     def recover_attempts(self) -> None: ...
+    def test_time_limit_s(self, command: str) -> float: ...
     def start_attempt(
         self, item: QueueItem, base_seq: Seq, stack: Sequence[Member], key: TestKey
     ) -> Attempt: ...
@@ -349,7 +350,8 @@ class QueueRunner:
                     subdirectory=repo.config.test_dir or ".",
                     variables=_variables(test),
                     log=output,
-                    time_limit_s=repo.config.test_timeout_s,
+                    time_limit_s=repo.test_time_limit_s(attempt.key.command),
+                    memory_mb=repo.config.test_memory_mb,
                     open_files=self._open_files,
                 )
                 return await self._execute(order)

@@ -34,7 +34,7 @@ class TestOrder:
     ``variables`` are the whole environment, to which HOME and TMPDIR are added, two directories
     that live as long as the test. The output goes to ``log``, of which the first and the last
     five megabytes are kept. ``open_files`` limits how many files a process of it may have open, None
-    leaves it the daemon's limit.
+    leaves it the daemon's limit. A process may have ``memory_mb`` of its own memory, 0 for any amount.
     """
 
     __test__ = False
@@ -47,6 +47,7 @@ class TestOrder:
     time_limit_s: float
     grace_s: float = GRACE_S
     open_files: int | None = None
+    memory_mb: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,10 @@ def become_test(
         if spec["open_files"] is not None:
             _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (int(str(spec["open_files"])), hard))
+        if memory_mb := int(str(spec["memory_mb"])):
+            # Private memory that may be written: what is only reserved does not count.
+            memory_bytes = memory_mb * 1024 * 1024
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         os.chdir(str(spec["directory"]))
         kind = "no_directory"
         os.chdir(str(spec["subdirectory"]))

@@ -79,6 +79,10 @@ class RunnerRepository:
         """See `Repository.candidate`."""
         return self._repo.candidate(base_seq, members)
 
+    def test_time_limit_s(self, command: str) -> float:
+        """See `Repository.test_time_limit_s`."""
+        return self._repo.test_time_limit_s(command)
+
     def recover_attempts(self) -> None:
         """See `Repository.recover_attempts`."""
         self._repo.recover_attempts()

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 from pwfs.model.failure import Category as Category
 from pwfs.model.failure import PatchworkError as PatchworkError
+from pwfs.model.queue_errors import AlreadyQueued as AlreadyQueued
+from pwfs.model.queue_errors import StaleBase as StaleBase
+from pwfs.model.queue_errors import TestCommandMissing as TestCommandMissing
+from pwfs.model.queue_errors import TooManyQueued as TooManyQueued
 
 
 @dataclass
@@ -171,20 +175,6 @@ class NothingToFreeze(PatchworkError):
 
 
 @dataclass
-class AlreadyQueued(PatchworkError):
-    """A change is submitted twice."""
-
-    change_id: str
-    code = "already_queued"
-    category = Category.CONFLICT
-    hint = "See `patchwork queue`; cancel it there to submit another version."
-
-    @property
-    def message(self) -> str:
-        return f"Change {self.change_id} is in the queue already"
-
-
-@dataclass
 class Conflicted(PatchworkError):
     """A view, rebase or landing stops at conflicts; nothing was changed.
 
@@ -201,35 +191,6 @@ class Conflicted(PatchworkError):
     @property
     def message(self) -> str:
         return f"{self.subject} conflicts in {', '.join(self.paths)}"
-
-
-@dataclass
-class StaleBase(PatchworkError):
-    """Main moved between a test and its landing (compare and swap failed)."""
-
-    expected_seq: int
-    found_seq: int
-    code = "stale_base"
-    category = Category.CONFLICT
-    hint = "Test again on the current head."
-
-    @property
-    def message(self) -> str:
-        return f"Main is at {self.found_seq}, not at {self.expected_seq} as when this was tested"
-
-
-@dataclass
-class TestCommandMissing(PatchworkError):
-    """The queue has no test command to run."""
-
-    code = "test_command_missing"
-    category = Category.CONFLICT
-    hint = 'Set one: patchwork config set test-cmd "make test". `true` accepts everything.'
-    __test__ = False
-
-    @property
-    def message(self) -> str:
-        return "No test command is configured"
 
 
 @dataclass

@@ -16,8 +16,11 @@ class Config:
     """All settings with their defaults; the file has them with dashes (``test-cmd``).
 
     ``test_cmd`` is run by the queue through ``/bin/sh -c`` in ``test_dir`` of a mounted view and
-    may take ``test_timeout_s``; a failed test is repeated ``retries`` times. ``max_speculative``
-    entries are tested at once. Files above ``max_blob_mb`` stay with their workspace.
+    may take ``test_timeout_s``, or less: the time of the slowest but for one in 20 of those that
+    passed, and ``test_timeout_margin`` percent of it (0: only the first counts). A process of it may
+    have ``test_memory_mb`` of memory (0: any). A failed test is repeated ``retries`` times.
+    ``max_speculative`` entries are tested at once, ``max_queued_per_agent`` may wait (0: any number).
+    Files above ``max_blob_mb`` stay with their workspace.
     """
 
     test_cmd: str = ""
@@ -25,6 +28,9 @@ class Config:
     test_timeout_s: int = 3600
     max_speculative: int = 1
     retries: int = 0
+    test_timeout_margin: int = 0
+    test_memory_mb: int = 0
+    max_queued_per_agent: int = 0
     max_blob_mb: int = 100
     http_addr: str = "127.0.0.1:8080"
 
@@ -34,7 +40,8 @@ class Config:
         return self.max_blob_mb * 1024 * 1024
 
 
-_MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "retries": 0, "max_blob_mb": 1}
+_MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "max_blob_mb": 1}
+"""Of the numbers that may not be 0."""
 
 
 def load_config(path: Path) -> Config:
@@ -72,8 +79,8 @@ def with_setting(config: Config, key: str, value: object) -> Config:
             value = int(str(value))
         except ValueError:
             raise InvalidArgument(name=key, reason=f"{value!r} is not a whole number") from None
-        if value < _MINIMA[name]:
-            raise InvalidArgument(name=key, reason=f"must be at least {_MINIMA[name]}")
+        if value < (minimum := _MINIMA.get(name, 0)):
+            raise InvalidArgument(name=key, reason=f"must be at least {minimum}")
     elif not isinstance(value, str) or "\0" in value:
         raise InvalidArgument(name=key, reason="must be text")
     if name == "test_dir" and (str(value).startswith("/") or ".." in str(value).split("/")):

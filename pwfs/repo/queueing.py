@@ -22,6 +22,7 @@ from pwfs.model.errors import (
     NothingToFreeze,
     StaleBase,
     TestCommandMissing,
+    TooManyQueued,
 )
 from pwfs.model.events import EventType
 from pwfs.model.ids import AgentId, AttemptId, BlobHash, ChangeId, ItemId, Seq
@@ -29,16 +30,14 @@ from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
-    Certificate,
     EjectReason,
     ItemState,
     Member,
     QueueItem,
-    StoredCertificate,
     TestKey,
 )
 from pwfs.repo.changes import check_agent
-from pwfs.repo.conflicts import Conflicts
+from pwfs.repo.past_tests import PastTests
 
 OUTPUT_KEPT_BYTES = 64 * 1024
 _TEST_STATUS = {
@@ -52,7 +51,7 @@ _TEST_STATUS = {
 _NOT_PASSED = (AttemptState.FAILED, AttemptState.TIMED_OUT, AttemptState.ERROR)
 
 
-class Queueing(Conflicts):
+class Queueing(PastTests):
     """The part of a repository that knows the queue."""
 
     def submit(
@@ -74,13 +73,18 @@ class Queueing(Conflicts):
             NothingToFreeze: a change does nothing.
             DependencyNotLanded: a dependency is neither landed nor ahead in the queue.
             TestCommandMissing: nobody said how to test.
+            TooManyQueued: the agent has as many items in the queue as it may have.
         """
         who = check_agent(agent)
         if not change_ids or len(set(change_ids)) != len(change_ids):
             raise InvalidArgument(name="changes", reason="name at least one change, each once")
         if not self.config.test_cmd:
             raise TestCommandMissing()
-        ahead = {m.change_id for item in self.queued() for m in item.members}
+        queued = self.queued()
+        limit = self.config.max_queued_per_agent
+        if limit and sum(item.agent_id == who for item in queued) >= limit:
+            raise TooManyQueued(agent_id=who, limit=limit)
+        ahead = {m.change_id for item in queued for m in item.members}
         with self.transaction():
             members = []
             for change_id in change_ids:
@@ -370,50 +374,6 @@ class Queueing(Conflicts):
             ]
             self._leave(item, ItemState.LANDED)
         return landed
-
-    def _certify(self, item: QueueItem, attempt: Attempt) -> None:
-        """Stores what was tested, in the transaction that lands it."""
-        number, digest = self.log.last_certificate()
-        # What passed first under a key was run; later ones may rest on its result.
-        run = self.log.passed_attempt(attempt.key, oldest=True)
-        assert run is not None and run.ended_at is not None and run.exit_code is not None
-        main_seq, main_root = self.main()
-        certificate = Certificate(
-            number=number + 1,
-            previous=digest,
-            item_id=item.id,
-            attempt_id=attempt.id,
-            tested_by=run.id,
-            base_seq=attempt.base_seq,
-            base_root=self.main_at(attempt.base_seq)[1],
-            stack=attempt.stack,
-            members=item.members,
-            root=attempt.key.root,
-            command=attempt.key.command,
-            environment_hash=attempt.key.environment_hash,
-            exit_code=run.exit_code,
-            output_hash=run.output_hash,
-            started_at=run.started_at,
-            ended_at=run.ended_at,
-            main_seq=main_seq,
-            main_root=main_root,
-            certified_at=self.now(),
-        )
-        self.log.insert_certificate(certificate)
-
-    def certificate(self, seq: int) -> StoredCertificate:
-        """What was tested before main became what it is at a landing.
-
-        Raises:
-            NotFound: no landing has that number, or the queue did not test it.
-        """
-        landing = self.log.landing_at(Seq(seq))
-        if landing is None or landing.seq != seq or landing.attempt_id is None:
-            raise NotFound(kind="certificate of landing", id=str(seq))
-        found = self.log.certificates(AttemptId(landing.attempt_id))
-        if not found:
-            raise NotFound(kind="certificate of landing", id=str(seq))
-        return found[0]
 
     def _announce_result(self, attempt: Attempt) -> None:
         item = self.item(attempt.item_id)

@@ -199,6 +199,9 @@ class QueueStore(Protocol):
     def passed_attempt(self, key: TestKey, *, oldest: bool = False) -> Attempt | None:
         """Finds the newest attempt that passed under a key, or the oldest."""
 
+    def passed_durations_s(self, command: str, limit: int) -> list[float]:
+        """How long the last tests took that a command ran and that passed, newest first."""
+
     def insert_certificate(self, certificate: Certificate) -> str:
         """Stores a certificate for good; returns its digest."""
 

@@ -126,6 +126,7 @@ class SqliteLog:
         self.passed_attempt = queue.passed_attempt
         self.queue_flag = queue.queue_flag
         self.set_queue_flag = queue.set_queue_flag
+        self.passed_durations_s = queue.passed_durations_s
         self.insert_certificate = queue.insert_certificate
         self.certificates = queue.certificates
         self.last_certificate = queue.last_certificate

@@ -11,6 +11,7 @@ from pwfs.model.errors import (
     NothingToFreeze,
     StaleBase,
     TestCommandMissing,
+    TooManyQueued,
 )
 from pwfs.model.events import EventType
 from pwfs.model.queue import (
@@ -238,3 +239,33 @@ def test_a_new_version_takes_the_old_one_out(repo: Repository) -> None:
     assert [repo.change(name).status for name in ("one", "two")] == [ChangeStatus.DRAFT] * 2
     (again,) = repo.submit(["one"], agent="a").members
     assert again.version == 2
+
+
+def test_an_agent_may_have_so_many_items_queued(repo: Repository) -> None:
+    """Of its own, others are not concerned; what left makes room."""
+    repo.set_setting("max-queued-per-agent", 2)
+    for title in ("One", "Two", "Three"):
+        write(repo, workspace_on(repo, title), title, "1\n")
+    first, _ = (repo.submit([name], agent="a") for name in ("one", "two"))
+    with pytest.raises(TooManyQueued):
+        repo.submit(["three"], agent="a")
+    assert repo.change("three").current_version == 0
+    repo.cancel(first.id, agent="a")
+    repo.submit(["one"], agent="b")
+    repo.submit(["three"], agent="a")
+
+
+def test_the_time_limit_is_learnt(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the last tests of the command that passed, if there are enough, and never longer."""
+    repo.set_setting("test-timeout-s", 100)
+    took_s = [10.0] * 18 + [40.0, 60.0]
+    monkeypatch.setattr(repo.log, "passed_durations_s", lambda command, limit: took_s)
+    assert repo.test_time_limit_s("true") == 100
+    repo.set_setting("test-timeout-margin", 50)
+    assert repo.test_time_limit_s("true") == 60
+    repo.set_setting("test-timeout-margin", 500)
+    assert repo.test_time_limit_s("true") == 100
+    took_s[:] = [0.1] * 20
+    assert repo.test_time_limit_s("true") == 10
+    del took_s[0]
+    assert repo.test_time_limit_s("true") == 100

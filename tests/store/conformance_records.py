@@ -373,6 +373,19 @@ class QueueConformance:
         ):
             assert log.passed_attempt(other) is None
 
+    def test_how_long_tests_took_that_passed(self, log: LogStore) -> None:
+        """Of one command, the newest first; not of those that used another's result."""
+        for number in range(6):
+            state = AttemptState.FAILED if number == 2 else AttemptState.PASSED
+            key = replace(KEY, command="true") if number == 3 else KEY
+            attempt = log.insert_attempt(
+                ItemId(1), base_seq=Seq(4), stack=[], key=key, started_at=NOW
+            )
+            log.update_attempt(replace(attempt, state=state, ended_at=later(number)))
+        durations = [(later(number) - NOW).total_seconds() for number in (5, 4, 1)]
+        assert log.passed_durations_s(KEY.command, 10) == durations
+        assert log.passed_durations_s(KEY.command, 2) == durations[:2]
+
     def test_certificates_are_numbered_and_name_the_one_before(self, log: LogStore) -> None:
         """They come back as they were stored, all or an attempt's, with their digests."""
         assert log.last_certificate() == (0, "")

@@ -32,7 +32,7 @@ THREADS_S = 0.3
 @dataclass(frozen=True)
 class Settings:
     test_dir: str = "."
-    test_timeout_s: float = 30
+    test_memory_mb: int = 0
 
 
 @dataclass

@@ -20,7 +20,9 @@ def order(tmp_path: Path) -> MakeOrder:
     tree = tmp_path / "tree"
     (tree / "sub").mkdir(parents=True)
 
-    def make(command: str, *, subdirectory: str = ".", time_limit_s: float = 20) -> TestOrder:
+    def make(
+        command: str, *, subdirectory: str = ".", time_limit_s: float = 20, memory_mb: int = 0
+    ) -> TestOrder:
         return TestOrder(
             command=command,
             directory=tree,
@@ -29,6 +31,7 @@ def order(tmp_path: Path) -> MakeOrder:
             log=tmp_path / "output.log",
             time_limit_s=time_limit_s,
             grace_s=0.3,
+            memory_mb=memory_mb,
         )
 
     return make
@@ -131,6 +134,14 @@ async def test_time_limit(order: MakeOrder, tmp_path: Path) -> None:
     assert ended.state is AttemptState.TIMED_OUT
     assert "0.7 s" in ended.detail
     assert (tmp_path / "output.log").read_text() == "begun\n"
+
+
+@pytest.mark.parametrize(("memory_mb", "state"), [(0, "passed"), (64, "failed")])
+async def test_memory_limit(order: MakeOrder, tmp_path: Path, memory_mb: int, state: str) -> None:
+    """What is beyond it is refused to a process, as it would be by a full machine."""
+    command = f"{sys.executable} -c 'bytearray(100 << 20)'"
+    assert (await run_test(order(command, memory_mb=memory_mb))).state == AttemptState(state)
+    assert ("MemoryError" in (tmp_path / "output.log").read_text()) == bool(memory_mb)
 
 
 async def test_processes_that_run_on_are_ended(order: MakeOrder, tmp_path: Path) -> None:

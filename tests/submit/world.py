@@ -278,6 +278,9 @@ class World:
     def eject(self, item_id: ItemId, reason: EjectReason, detail: str) -> None:
         self._finish_item(item_id, ItemState.EJECTED, reason, detail)
 
+    def test_time_limit_s(self, command: str) -> float:
+        return 30.0
+
     def recover_attempts(self) -> None:
         for attempt in self.attempts.values():
             if attempt.state is AttemptState.RUNNING:

@@ -1,0 +1,63 @@
+"""What the submit queue refuses; a part of `pwfs.model.errors`."""
+
+from dataclasses import dataclass
+
+from pwfs.model.failure import Category, PatchworkError
+
+
+@dataclass
+class AlreadyQueued(PatchworkError):
+    """A change is submitted twice."""
+
+    change_id: str
+    code = "already_queued"
+    category = Category.CONFLICT
+    hint = "See `patchwork queue`; cancel it there to submit another version."
+
+    @property
+    def message(self) -> str:
+        return f"Change {self.change_id} is in the queue already"
+
+
+@dataclass
+class StaleBase(PatchworkError):
+    """Main moved between a test and its landing (compare and swap failed)."""
+
+    expected_seq: int
+    found_seq: int
+    code = "stale_base"
+    category = Category.CONFLICT
+    hint = "Test again on the current head."
+
+    @property
+    def message(self) -> str:
+        return f"Main is at {self.found_seq}, not at {self.expected_seq} as when this was tested"
+
+
+@dataclass
+class TestCommandMissing(PatchworkError):
+    """The queue has no test command to run."""
+
+    code = "test_command_missing"
+    category = Category.CONFLICT
+    hint = 'Set one: patchwork config set test-cmd "make test". `true` accepts everything.'
+    __test__ = False
+
+    @property
+    def message(self) -> str:
+        return "No test command is configured"
+
+
+@dataclass
+class TooManyQueued(PatchworkError):
+    """An agent has as many items in the queue as it may have."""
+
+    agent_id: str
+    limit: int
+    code = "too_many_queued"
+    category = Category.CONFLICT
+    hint = "Wait until one of them landed or left, or cancel one: `patchwork queue`."
+
+    @property
+    def message(self) -> str:
+        return f"Agent {self.agent_id} has {self.limit} items in the queue, the most it may have"
