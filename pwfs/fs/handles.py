@@ -1,13 +1,11 @@
 """The files and directories that programs hold open, by the numbers that the kernel uses."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from pyfuse3 import RequestContext
 
 from pwfs.fs.content import Handle
 from pwfs.fs.handover import (
-    KeptDirectory,
     KeptState,
     keep_handle,
     keep_nodes,
@@ -18,32 +16,16 @@ from pwfs.fs.nodes import Node, NodeTable
 from pwfs.fs.processes import caller
 from pwfs.fs.spaces import Space
 
-
-@dataclass(slots=True)
-class DirectoryHandle:
-    """An open directory: its names as they were when it was opened, in order."""
-
-    node: Node
-    names: list[str]
-    hints: Mapping[str, object]
-    times: Mapping[str, int] | None
-    version: int
-
-    def list_anew(self) -> None:
-        """Lists the names as they are now, as POSIX wants it of rewinddir."""
-        space = self.node.space
-        self.hints = space.scan(self.node)
-        self.times = space.times(self.node)
-        self.version = self.node.version
-        self.names = [".", "..", *self.hints]
+HANDLE_OF_DIRECTORY = 1 << 63
+"""Set in handles of directories that the kernel does not open; the rest is the inode's number."""
 
 
 class Handles:
-    """All open files and directories; a number is given out once."""
+    """All open files, and directories that the kernel opens; a number is given out once."""
 
     def __init__(self) -> None:
         self._files: dict[int, Handle] = {}
-        self._directories: dict[int, DirectoryHandle] = {}
+        self._directories: dict[int, Node] = {}
         self._next = 1
 
     def __iter__(self) -> Iterator[Handle]:
@@ -80,23 +62,21 @@ class Handles:
         return handle
 
     def open_directory(self, node: Node) -> int:
-        """Enters an open directory, listed as it is now."""
-        opened = DirectoryHandle(node, [], {}, None, 0)
-        opened.list_anew()
+        """Enters an open directory."""
         number = self._number()
-        self._directories[number] = opened
+        self._directories[number] = node
         node.handles += 1
         return number
 
-    def directory(self, number: int) -> DirectoryHandle:
+    def directory(self, number: int) -> Node:
         """The open directory that a number stands for."""
         return self._directories[number]
 
     def close_directory(self, number: int) -> Node:
         """Takes an open directory out."""
-        opened = self._directories.pop(number)
-        opened.node.handles -= 1
-        return opened.node
+        node = self._directories.pop(number)
+        node.handles -= 1
+        return node
 
     # For the daemon that takes over
 
@@ -107,10 +87,7 @@ class Handles:
             spaces=spaces,
             nodes=nodes,
             handles=[keep_handle(number, handle) for number, handle in self._files.items()],
-            directories=[
-                KeptDirectory(number, opened.node.ino, opened.names)
-                for number, opened in self._directories.items()
-            ],
+            directories={number: node.ino for number, node in self._directories.items()},
             next_handle=self._next,
         )
 
@@ -124,11 +101,9 @@ class Handles:
         for handle in kept.handles:
             if handle.ino in nodes:
                 self._files[handle.number] = restore_handle(handle, nodes[handle.ino])
-        for opened in kept.directories:
-            node = nodes.get(opened.ino)
+        for number, ino in kept.directories.items():
+            node = nodes.get(ino)
             if node is not None:
                 node.handles += 1
-                # What was known of the names is not: each is looked up.
-                directory = DirectoryHandle(node, opened.names, {}, None, node.version - 1)
-                self._directories[opened.number] = directory
+                self._directories[number] = node
         self._next = kept.next_handle

@@ -19,6 +19,7 @@ import msgspec
 
 from pwfs.fs.attributes import Attrs
 from pwfs.fs.content import Content, Handle
+from pwfs.fs.gathering import Gathering
 from pwfs.fs.linking import Linking
 from pwfs.fs.live import LiveSpace
 from pwfs.fs.nodes import Kind, Node, NodeTable
@@ -29,7 +30,7 @@ from pwfs.model.entries import FileEntry
 from pwfs.model.errors import HandoverRefused
 from pwfs.model.paths import RepoPath
 
-FORMAT = 3
+FORMAT = 4
 _T = TypeVar("_T")
 _Fields = dict[str, Any]
 
@@ -62,6 +63,8 @@ class KeptNode(msgspec.Struct):
     identity: tuple[int, int] | None = None
     remains: int | None = None
     readers: int = 0
+    version: int = 0
+    gathering: Gathering | None = None
 
 
 class KeptHandle(msgspec.Struct):
@@ -72,21 +75,13 @@ class KeptHandle(msgspec.Struct):
     rest: _Fields
 
 
-class KeptDirectory(msgspec.Struct):
-    """An open directory, and the names that it lists."""
-
-    number: int
-    ino: int
-    names: list[str]
-
-
 class KeptState(msgspec.Struct):
-    """All that the kernel knows by number."""
+    """All that the kernel knows by number; open directories are the inodes' numbers by their own."""
 
     spaces: list[KeptSpace]
     nodes: list[KeptNode]
     handles: list[KeptHandle]
-    directories: list[KeptDirectory]
+    directories: dict[int, int]
     next_handle: int
 
 
@@ -175,6 +170,8 @@ def _kept(node: Node) -> KeptNode:
         identity=node.identity,
         remains=node.remains,
         readers=node.readers,
+        version=node.version,
+        gathering=node.gathering,
     )
 
 
@@ -237,6 +234,7 @@ def _restore_fields(node: Node, record: KeptNode) -> None:
     node.fresh_names = set(record.fresh_names) if record.fresh_names is not None else None
     node.identity = record.identity
     node.remains = record.remains
+    node.version, node.gathering = record.version, record.gathering
     node.space.table.grants.take_back(node, record.readers)
     if node.remains is not None:
         os.set_inheritable(node.remains, False)

@@ -1,7 +1,8 @@
 """Tells the kernel which names and attributes changed, from a thread of its own.
 
 A notification may block until a request for the same directory is answered, so it must never
-come from the thread that answers. The state has changed before a notification is queued.
+come from the thread that answers; but for those of a kind that never blocks. The state has changed
+before a notification is queued.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pyfuse3
 import structlog
@@ -18,10 +20,17 @@ import trio
 
 from pwfs.repo.health import guarded
 
+if TYPE_CHECKING:
+    from pwfs.fs.nodes import Node
+
 _log = structlog.get_logger(__name__)
 INC_EPOCH = struct.pack("IiQ", 16, 8, 0)
 """FUSE_NOTIFY_INC_EPOCH: every cached name is looked up again when it is next used."""
+_INVAL_INODE = struct.Struct("IiQQqq")
+_INVAL_INODE_CODE = 2
+_NO_CONTENT = -1
 NAMES_MAX = 20_000
+_DROPPING_MAX = 8
 
 _Item = tuple[int, bytes | None, int]
 # libfuse says ENOSYS until the kernel has introduced itself: it remembers nothing by then.
@@ -41,6 +50,7 @@ class Invalidator:
         self._busy = False
         self._closing = False
         self._only_epochs = False
+        self._dropping = trio.CapacityLimiter(_DROPPING_MAX)
         self.queued_names = 0
         """How many names were ever queued: callers compare it before and after."""
         self._thread = threading.Thread(target=self._run, name="fuse-invalidate", daemon=True)
@@ -64,6 +74,45 @@ class Invalidator:
             self.bump()
             return
         self._put((ino, None, 0))
+
+    def names(self, directory: "Node") -> None:
+        """Has a directory's attributes asked for anew, as names in it are others now.
+
+        Its modification time must be another one, too: by that the kernel sees that a listing which
+        it keeps is of no use any more. If it may keep one it is told at once, which never blocks, so
+        handlers may call it.
+        """
+        if directory.gathering is None:
+            self.attributes(directory.ino)
+        else:
+            self._notify(directory.ino, _NO_CONTENT, 0)
+
+    def forget_listing(self, directory_ino: int) -> None:
+        """Has the kernel forget a listing that it keeps; for who knows that nobody is reading it."""
+        self._notify(directory_ino, 0, 1)
+
+    async def drop_listing(self, directory_ino: int) -> None:
+        """Has the kernel forget a listing that it keeps, or gathers, by taking its beginning away.
+
+        It may have to wait for a program that reads from it, and that for a page of a file of ours.
+        """
+        await trio.to_thread.run_sync(
+            self._notify, directory_ino, 0, 1, abandon_on_cancel=True, limiter=self._dropping
+        )
+
+    def _notify(self, ino: int, offset: int, length: int) -> None:
+        """Tells of attributes, and of a range of what is cached (with _NO_CONTENT of none)."""
+        if self._closing:
+            return
+        notification = _INVAL_INODE.pack(
+            _INVAL_INODE.size, _INVAL_INODE_CODE, 0, ino, offset, length
+        )
+        try:
+            os.write(self._fuse_fd, notification)
+        except OSError as error:
+            if error.errno not in _QUIET | _CLOSED:
+                _log.exception("invalidation failed", ino=ino)
+                self.bump()
 
     def _put(self, item: _Item) -> None:
         with self._condition:
@@ -112,11 +161,15 @@ class Invalidator:
         await done.wait()
 
     def close(self) -> None:
-        """Lets the thread end; whoever waits in `drain` is released."""
+        """Lets the thread end; whoever waits in `drain` is released. The session is closed."""
+        self.say_no_more()
+        self._thread.join(timeout=5)
+
+    def say_no_more(self) -> None:
+        """Sends nothing any more: the session is about to be closed."""
         with self._condition:
             self._closing = True
             self._condition.notify()
-        self._thread.join(timeout=5)
 
     def _run(self) -> None:
         while True:

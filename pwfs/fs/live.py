@@ -136,6 +136,9 @@ class LiveSpace(Space):
         """Whether a known directory is still there."""
         return self.view_get(directory.path) is DIRECTORY
 
+    def stamp(self) -> object:
+        return self.live.position
+
     # Attributes
 
     def times(self, directory: Node) -> Mapping[str, int] | None:
@@ -195,9 +198,12 @@ class LiveSpace(Space):
         return self.live.mtime_ns(node.path)
 
     def directory_mtime(self, node: Node) -> int:
-        """When a name in a directory last changed, at the earliest when this mount began."""
+        """When a name in a directory last changed, at the earliest when this mount began.
+
+        It is another one after each change, also of a directory that is gone.
+        """
         if not node.is_attached:
-            return self.started_ns
+            return self.started_ns + node.version
         return self.changed_ns.get(node.path, self.started_ns)
 
     def directory_links(self, node: Node) -> int:
@@ -414,12 +420,11 @@ class LiveSpace(Space):
         found = self.view_get(directory.path_of(name))
         if found is DIRECTORY or (known is not None and known.is_directory):
             directory.subdirectories = None
-        self.touch(directory)
+        self.names_moved(directory)
         if self.invalidator is not None and (directory.lookups or directory is self.root):
             if known is not None or found is not None:
                 self.invalidator.entry(directory.ino, name, deleted_ino=deleted_ino)
             # Else the kernel knows of no file there either: whoever took the name away told it.
-            self.invalidator.attributes(directory.ino)
 
     def is_current(self, node: Node, directory: Node, name: str) -> bool:
         """Whether a known node is what the view shows under its name."""
@@ -433,15 +438,30 @@ class LiveSpace(Space):
         path = directory.path_of(name)
         node.revoke()
         node.detach(directory, name)
-        if node.kind is not Kind.DIRECTORY:
+        if node.kind is Kind.DIRECTORY:
+            self._lists_nothing(node)
+        else:
             node.stale = [*(node.stale or ()), path]
         self.table.drop_unused(node)
+
+    def _lists_nothing(self, directory: Node) -> None:
+        """Notes that a directory is gone, and with it those below."""
+        for node in (directory, *directory.known_below()):
+            if node.is_directory:
+                self.names_moved(node)
+
+    def names_moved(self, directory: Node) -> None:
+        """Notes that a directory's names changed by what no program does here."""
+        self.touch(directory)
+        if self.invalidator is not None and (directory.lookups or directory is self.root):
+            self.invalidator.names(directory)
 
     def touch(self, directory: Node) -> None:
         """Notes that a directory's names changed."""
         directory.version += 1
         if directory.is_attached:
-            self.changed_ns[directory.path] = time.time_ns()
+            before_ns = self.changed_ns.get(directory.path, 0)
+            self.changed_ns[directory.path] = max(time.time_ns(), before_ns + 1)
 
 
 def _name_of(node: Node) -> RepoPath:

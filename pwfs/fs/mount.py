@@ -208,6 +208,7 @@ class Mount:
             case EventType.VIEW_DELETED:
                 self._views.gone(str(payload["view_id"]))
             case EventType.WORKSPACE_CREATED:
+                self._views.changed(str(payload["workspace_id"]))
                 self._workspaces.changed(str(payload["workspace_id"]))
             case EventType.WORKSPACE_DESTROYED:
                 id_ = str(payload["workspace_id"])
@@ -347,7 +348,9 @@ class Mount:
             guard = Guard.taken_over(*taken.guard)
         self._guard = guard
         self._waiting = session.take_requests(self._fuse_fd)
-        self._invalidator = self._operations.invalidator = Invalidator(self._fuse_fd)
+        self._invalidator = Invalidator(self._fuse_fd)
+        self._operations.invalidator = self._invalidator
+        self._operations.lister.invalidator = self._invalidator
         for collection in (self._top, self._at, self._views, self._workspaces):
             collection.invalidator = self._invalidator
         announcer = Announcer(self.mountpoint, self._top.root, self._invalidator, self.repo.health)
@@ -384,6 +387,7 @@ class Mount:
             self.repo.barriers.remove(self._barrier)
             stop_events()
             stop_moves()
+            self._invalidator.say_no_more()
             pyfuse3.close(unmount=False)
             self._invalidator.close()
             if not self._is_handed_over:
@@ -414,7 +418,7 @@ class Mount:
 
     @property
     def open_count(self) -> int:
-        """How many files and directories programs have open."""
+        """How many files programs have open, and directories where the kernel tells of them."""
         return len(self._operations.handles) + len(self._table.grants)
 
     async def _serve_native(self) -> None:

@@ -20,6 +20,7 @@ from pwfs.model.paths import ROOT, RepoPath
 if TYPE_CHECKING:
     from pwfs.fs.attributes import Attrs
     from pwfs.fs.content import Content
+    from pwfs.fs.gathering import Gathering
     from pwfs.fs.spaces import Space
 
 _INO_MASK = (1 << 63) - 1
@@ -41,7 +42,8 @@ class Node:
     ``entry`` is what the log knows of a FILE or LINK. ``fresh`` says that the log does not know
     the name yet. ``stale`` are the paths at which somebody else's edit took this file's place:
     what is still written through old handles is captured there. ``version`` of a directory rises
-    with each change of its names; ``subdirectories`` is None while they are not counted.
+    with each change of its names, ``gathering`` is what the kernel may keep of them (see
+    `pwfs.fs.gathering`); ``subdirectories`` is None while they are not counted.
     ``remains`` is a descriptor (O_PATH) of a file in scratch that lost its last name while nobody
     had it open: the kernel may still name it, for who holds a FIFO, or a descriptor like this one.
     ``is_granted`` says that the native library opens it for readers; ``readers`` of its ``handles``
@@ -57,6 +59,7 @@ class Node:
         "extra",
         "fresh",
         "fresh_names",
+        "gathering",
         "handles",
         "identity",
         "ino",
@@ -95,6 +98,7 @@ class Node:
         self.is_granted = False
         self.readers = 0
         self.version = 0
+        self.gathering: Gathering | None = None
         self.subdirectories: int | None = None
 
     @property

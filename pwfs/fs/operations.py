@@ -26,8 +26,9 @@ from pwfs.fs.content import Handle
 from pwfs.fs.disk import disk_usage
 from pwfs.fs.errors import refusal
 from pwfs.fs.granting import HANDLE_OF_GRANT
-from pwfs.fs.handles import Handles
+from pwfs.fs.handles import HANDLE_OF_DIRECTORY, Handles
 from pwfs.fs.invalidate import Invalidator
+from pwfs.fs.listing import Lister
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.spaces import Space
 from pwfs.fs.watching import Announcer, Verb
@@ -54,6 +55,7 @@ class MountOperations(pyfuse3.Operations):
         self.handles = Handles()
         self.invalidator: Invalidator | None = None
         self.announcer: Announcer | None = None
+        self.lister = Lister(table, parent_of=self._parent, on_shown=self._shown)
 
     def stacktrace(self) -> None:
         """Off: it would let any program print the daemon's stacks."""
@@ -71,10 +73,14 @@ class MountOperations(pyfuse3.Operations):
 
     def _looked_up(self, node: Node) -> EntryAttributes:
         attributes = node.space.attributes(node)
+        self._shown(node)
+        return attributes
+
+    def _shown(self, node: Node) -> None:
+        """Takes note that the kernel is told of a node."""
         node.lookups += 1
         if not node.is_granted:
             self._grant(node)
-        return attributes
 
     @answering
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
@@ -165,6 +171,8 @@ class MountOperations(pyfuse3.Operations):
         handle = self.handles.find(fh) if fh is not None else None
         before = self._queued()
         await node.space.setattr(node, attr, fields, handle, ctx)
+        if fields.update_mtime and node.is_directory:
+            self.lister.times_set(node)
         await self._told(before)
         return node.space.attributes(node)
 
@@ -281,7 +289,16 @@ class MountOperations(pyfuse3.Operations):
             raise refusal(errno.EINVAL)
         before = self._queued()
         await old.space.rename(old, self._name(name_old), new, self._name(name_new), flags, ctx)
+        if old is not new:
+            for directory, name in ((old, name_old), (new, name_new)):
+                await self._moved(directory, name)
         await self._told(before)
+
+    async def _moved(self, directory: Node, name: bytes) -> None:
+        """Has a directory that came into another one listed with it as its parent."""
+        node = (directory.children or {}).get(self._name(name))
+        if node is not None and node.is_directory:
+            await self.lister.moved(node)
 
     @answering
     async def create(
@@ -401,7 +418,12 @@ class MountOperations(pyfuse3.Operations):
         finally:
             self._table.drop_unused(handle.node)
 
-    # Directories
+    # Directories. Where the kernel can it lists them without opening them (see `pwfs.fs.native`).
+
+    def _directory(self, fh: int) -> Node:
+        if not fh & HANDLE_OF_DIRECTORY:
+            return self.handles.directory(fh)
+        return self._table.get(fh ^ HANDLE_OF_DIRECTORY)
 
     @answering
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
@@ -412,39 +434,8 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        opened = self.handles.directory(fh)
-        node, space, names = opened.node, opened.node.space, opened.names
-        if start_id == 0 and opened.version != node.version:
-            opened.list_anew()
-            names = opened.names
-        for position in range(start_id, len(names)):
-            name = names[position]
-            if position < 2:
-                shown = node if position == 0 else self._parent(node)
-                if not pyfuse3.readdir_reply(
-                    token,
-                    name.encode(),
-                    space.attributes(node) if position == 0 else shown.space.attributes(shown),
-                    position + 1,
-                ):
-                    return
-                continue
-            is_current = opened.version == node.version
-            child = (
-                space.child_hinted(node, name, opened.hints[name])
-                if is_current
-                else space.child(node, name)
-            )
-            if child is None:
-                continue
-            times = opened.times if is_current else None
-            attributes = child.space.attributes(child, times)
-            if not pyfuse3.readdir_reply(token, name.encode(), attributes, position + 1):
-                self._table.drop_unused(child)
-                return
-            child.lookups += 1
-            if not child.is_granted:
-                self._grant(child)
+        is_kept = bool(fh & HANDLE_OF_DIRECTORY)
+        await self.lister.answer(self._directory(fh), start_id, token, is_kept=is_kept)
 
     @answering
     async def releasedir(self, fh: int) -> None:
@@ -452,7 +443,7 @@ class MountOperations(pyfuse3.Operations):
 
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        node = self.handles.directory(fh).node
+        node = self._directory(fh)
         await node.space.sync(node)
 
     # The rest

@@ -55,7 +55,7 @@ class Resolving(LiveSpace):
         self.started_ns = int(workspace.created_at.timestamp()) * 1_000_000_000
         work = repo.state_dir / "work" / workspace.id
         self.touched = Touched()
-        self.scratch = Scratch(work / "tree", self.touched.note)
+        self.scratch = Scratch(work / "tree", self._moved_aside)
         self.files_directory: Path = work / "files"
         self.files_directory.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(work / "journal", repo.log.sync)
@@ -150,7 +150,9 @@ class Resolving(LiveSpace):
             row = self.rows.get(directory.path_of(name))
             if name not in hints or (row is not None and row.shadowed):
                 hints[name] = status
-        for name in directory.fresh_names or ():
+        assert directory.children is not None
+        for name in directory.children:
+            # New, or written while somebody elsewhere took it away: it is found, so it is listed.
             hints.setdefault(name, None)
         return hints
 
@@ -243,7 +245,9 @@ class Resolving(LiveSpace):
     def directory_attributes(self, node: Node) -> EntryAttributes:
         attrs = node.attrs or Attrs()
         changed_ns = self.directory_mtime(node)
-        mtime_ns = changed_ns if attrs.mtime_ns is None else attrs.mtime_ns
+        mtime_ns = changed_ns
+        if attrs.mtime_ns is not None and node.is_attached:
+            mtime_ns = attrs.mtime_ns
         return entry_attributes(
             node.ino,
             stat.S_IFDIR | (DIRECTORY_MODE if attrs.mode is None else attrs.mode),
@@ -388,6 +392,13 @@ class Resolving(LiveSpace):
             if status is not None:
                 found.append(LargeFile(path, status.st_size))
         return found
+
+    def _moved_aside(self, path: RepoPath) -> None:
+        """Takes note of a name that scratch gave to what stood in a directory's place."""
+        self.touched.note(path)
+        directory = self.known_directory(split(path)[0])
+        if directory is not None:
+            self.names_moved(directory)
 
     # Logging
 

@@ -72,6 +72,10 @@ class Space:
         """Does what `child` does, for a hint that is still right."""
         return self.child(directory, name)
 
+    def stamp(self) -> object:
+        """Is another object once hints and times may not be right, though the names are."""
+        return None
+
     def times(self, directory: Node) -> Mapping[str, int] | None:
         """The modification times of a whole directory, where that saves looking them up."""
         return None
@@ -273,10 +277,11 @@ class Collection(Space):
 
     def changed(self, name: str) -> None:
         """Notes that a name came or went, and tells the kernel."""
-        self._changed_ns = time.time_ns()
+        self.root.version += 1
+        self._changed_ns = max(time.time_ns(), self._changed_ns + 1)
         if self.invalidator is not None and self.root.lookups:
             self.invalidator.entry(self.root.ino, name)
-            self.invalidator.attributes(self.root.ino)
+            self.invalidator.names(self.root)
 
     def gone(self, name: str) -> Space | None:
         """Removes a space: what the kernel still holds of it is stale from now on."""
@@ -285,7 +290,14 @@ class Collection(Space):
             space.is_gone = True
             space.keeps_root = False
             self.table.revoke_all(space)
+            self._ask_again(space)
             space.close()
             self.table.drop_unused(space.root)
         self.changed(name)
         return space
+
+    def _ask_again(self, space: Space) -> None:
+        """Has the kernel ask for every directory of a space that is gone: it may have listings."""
+        for node in self.table:
+            if node.space is space and node.is_directory and self.invalidator is not None:
+                self.invalidator.names(node)

@@ -26,6 +26,8 @@ class ThrowawaySpace(WorkspaceSpace):
     """A test's workspace: scratch first, the tree below it, nothing logged."""
 
     _hidden: set[RepoPath]
+    _copied: object = None
+    """Another object after every copy into scratch, which makes hints wrong."""
 
     def _is_hidden(self, path: RepoPath) -> bool:
         hidden = self._hidden_paths()
@@ -61,6 +63,9 @@ class ThrowawaySpace(WorkspaceSpace):
             and (name not in above or (found is DIRECTORY and stat.S_ISDIR(above[name].st_mode)))
         }
 
+    def stamp(self) -> object:
+        return self._copied
+
     def is_scratch_name(self, path: RepoPath) -> bool:
         return True
 
@@ -74,6 +79,7 @@ class ThrowawaySpace(WorkspaceSpace):
         path = node.path
         self._copy_to_scratch(node, path)
         self._now_scratch(node, path)
+        self._copied = object()
 
     async def open(self, node: Node, flags: int, ctx: RequestContext) -> None:
         if node.kind is Kind.FILE and flags & (os.O_ACCMODE | os.O_TRUNC):

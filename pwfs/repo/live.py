@@ -124,6 +124,11 @@ class LiveView:
         self._build(locate())
 
     @property
+    def position(self) -> Position:
+        """What is shown now; another object once any of it moved."""
+        return self._position
+
+    @property
     def base_seq(self) -> Seq:
         """Main's position below the view."""
         return self._position.base_seq

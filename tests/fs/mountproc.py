@@ -20,6 +20,7 @@ import trio
 
 from pwfs.fs import invalidate
 from pwfs.fs.mount import Mount
+from pwfs.fs.native import library
 from pwfs.model.changes import ChangeStatus
 from pwfs.model.errors import PatchworkError
 from pwfs.model.ops import OpType
@@ -151,4 +152,7 @@ if __name__ == "__main__":
     if "--no-epochs" in sys.argv:
         # What an older kernel says to it: it knows no such notification.
         invalidate.INC_EPOCH = struct.pack("IiQ", 16, 99, 0)
+    if "--opendir" in sys.argv and library is not None:
+        # What a kernel before 5.1 does.
+        library.keep_opendir()
     trio.run(_main, Path(sys.argv[1]), Path(sys.argv[2]))

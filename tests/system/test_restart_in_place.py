@@ -92,6 +92,7 @@ def test_what_programs_hold_goes_on(system: System, tmp_path: Path) -> None:
     fcntl.flock(locked, fcntl.LOCK_EX)
     listing = os.scandir(ws)
     first = next(listing).name
+    kept = sorted(os.listdir(ws / "d/e"))  # noqa: PTH208
     shell = subprocess.Popen(
         ["sh"], cwd=shown / "d/e", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -121,6 +122,8 @@ def test_what_programs_hold_goes_on(system: System, tmp_path: Path) -> None:
         names = {first, *(entry.name for entry in listing)}
         assert {"README.md", "src", "d", "private", "linked", "log"} <= names
         assert os.listdir(gone) == []  # noqa: PTH208
+        (other / "d/e/later").touch()
+        assert sorted(os.listdir(ws / "d/e")) == sorted([*kept, "later"])  # noqa: PTH208
         (other / "d/e/file").write_text("deeper\n")
         watch.until(inotify.MODIFY, "file")
         answer, _ = shell.communicate("cat file; pwd -P; echo sh > made; cat made\n", timeout=20)

@@ -61,6 +61,10 @@ class Library:
         loaded.patchwork_answer_by.restype = None
         loaded.patchwork_session.argtypes = []
         loaded.patchwork_session.restype = ctypes.c_void_p
+        loaded.patchwork_keep_opendir.argtypes = []
+        loaded.patchwork_keep_opendir.restype = None
+        loaded.patchwork_leave_listing.argtypes = []
+        loaded.patchwork_leave_listing.restype = None
         loaded.patchwork_connected.argtypes = [ctypes.POINTER(Connection)]
         loaded.patchwork_connected.restype = None
         loaded.patchwork_take.argtypes = [ctypes.c_int, ctypes.c_int]
@@ -106,6 +110,14 @@ class Library:
         found = Connection()
         self._loaded.patchwork_connected(ctypes.byref(found))
         return found.minor, found.max_readahead, found.capable
+
+    def keep_opendir(self) -> None:
+        """Has the kernel open directories as older ones do; before there is a session."""
+        self._loaded.patchwork_keep_opendir()
+
+    def leave_listing(self) -> None:
+        """Has the answer that is given next end a listing without the kernel's keeping it."""
+        self._loaded.patchwork_leave_listing()
 
     # Taking requests
 

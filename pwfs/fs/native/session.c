@@ -5,6 +5,8 @@
  * library is loaded before pyfuse3 with its names in the global scope, so pyfuse3 finds our
  * fuse_session_new first; we add handlers to a copy of the table and go on to libfuse's own.
  *
+ * Directories the kernel lists by itself where it can, so the handler that opens them is replaced.
+ *
  * Each added handler passes its request on to a function that the daemon registered, which answers
  * it by a fuse_reply_* function, once, whenever it is ready. Without one the answer is ENOSYS, as
  * it is without this library.
@@ -29,6 +31,8 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
+#define HANDLE_OF_DIRECTORY (UINT64_C(1) << 63)
+
 /* What the daemon answers by; the structure's twin is Handlers in __init__.py. */
 struct patchwork_handlers {
 	void (*fallocate)(fuse_req_t req, uint64_t fh, int mode, int64_t offset, int64_t length);
@@ -47,7 +51,8 @@ struct patchwork_connection {
 static struct patchwork_handlers handlers;
 static struct patchwork_connection connection;
 static struct fuse_session *session;
-static void (*pyfuse3_init)(void *userdata, struct fuse_conn_info *conn);
+static struct fuse_lowlevel_ops pyfuse3;
+static int keeps_opendir, keeps_listings, leaves_listing;
 
 /* libfuse's words for what a kernel can do, and the kernel's own. */
 static const struct {
@@ -79,10 +84,76 @@ static void note_init(void *userdata, struct fuse_conn_info *conn)
 	connection.minor = conn->proto_minor;
 	connection.max_readahead = conn->max_readahead;
 	connection.capable = conn->capable;
-	if (pyfuse3_init)
-		pyfuse3_init(userdata, conn);
+	if (pyfuse3.init)
+		pyfuse3.init(userdata, conn);
 	/* Of an asynchronous direct write the kernel forgets to drop what readers cached meanwhile. */
 	conn->want &= ~FUSE_CAP_ASYNC_DIO;
+	/* With FUSE_CAP_AUTO_INVAL_DATA the kernel compares times before it uses a listing again. */
+	keeps_listings = !keeps_opendir && conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT &&
+			 conn->want & FUSE_CAP_AUTO_INVAL_DATA;
+}
+
+/*
+ * Directories are not opened: on ENOSYS the kernel never asks again, keeps listings by itself, and
+ * asks for what it lacks without a handle. There the inode's number stands for one.
+ */
+
+static void answer_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (keeps_listings)
+		fuse_reply_err(req, ENOSYS);
+	else
+		pyfuse3.opendir(req, ino, fi);
+}
+
+static struct fuse_file_info with_handle(fuse_ino_t ino, const struct fuse_file_info *fi)
+{
+	struct fuse_file_info whole = *fi;
+
+	/* The daemon's own handles begin with 1. */
+	if (!whole.fh)
+		whole.fh = ino | HANDLE_OF_DIRECTORY;
+	return whole;
+}
+
+static void pass_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			     struct fuse_file_info *fi)
+{
+	struct fuse_file_info whole = with_handle(ino, fi);
+
+	pyfuse3.readdirplus(req, ino, size, offset, &whole);
+}
+
+/* Too short for a name: the kernel takes it for the end, but not for one up to which it may keep. */
+static const char no_name[8];
+
+/* The answer that Python gives next ends a listing that the kernel is not to keep. */
+EXPORTED void patchwork_leave_listing(void)
+{
+	leaves_listing = 1;
+}
+
+EXPORTED int fuse_reply_buf(fuse_req_t req, const char *buf, size_t size)
+{
+	static int (*libfuse_reply_buf)(fuse_req_t, const char *, size_t);
+
+	if (!libfuse_reply_buf)
+		*(void **)&libfuse_reply_buf = dlsym(RTLD_NEXT, "fuse_reply_buf");
+	if (!libfuse_reply_buf)
+		return -ENOSYS;
+	if (leaves_listing && !size) {
+		buf = no_name;
+		size = sizeof(no_name);
+	}
+	leaves_listing = 0;
+	return libfuse_reply_buf(req, buf, size);
+}
+
+static void pass_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct fuse_file_info whole = with_handle(ino, fi);
+
+	pyfuse3.fsyncdir(req, ino, datasync, &whole);
 }
 
 static void pass_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
@@ -136,10 +207,13 @@ EXPORTED struct fuse_session *fuse_session_new(struct fuse_args *args,
 		return libfuse_session_new(args, op, op_size, userdata);
 	}
 	memcpy(&table, op, op_size);
+	pyfuse3 = table;
+	table.opendir = answer_opendir;
+	table.readdirplus = pass_readdirplus;
+	table.fsyncdir = pass_fsyncdir;
 	table.fallocate = pass_fallocate;
 	table.lseek = pass_lseek;
 	table.copy_file_range = pass_copy_file_range;
-	pyfuse3_init = table.init;
 	table.init = note_init;
 	session = libfuse_session_new(args, &table, sizeof(table), userdata);
 	return session;
@@ -155,6 +229,12 @@ EXPORTED void patchwork_answer_by(const struct patchwork_handlers *chosen)
 EXPORTED struct fuse_session *patchwork_session(void)
 {
 	return session;
+}
+
+/* Has the kernel ask for directories to be opened, as older ones do; before it introduces itself. */
+EXPORTED void patchwork_keep_opendir(void)
+{
+	keeps_opendir = 1;
 }
 
 /* What the kernel introduced itself with, all 0 before it has. */
