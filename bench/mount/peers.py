@@ -128,7 +128,9 @@ class Workspace:
         git(self.root, "init", "-q")
         objects = self.root / ".git" / "objects" / "info" / "alternates"
         objects.write_text(f"{directory / '.git' / 'objects'}\n")
-        git(self.root, "reset", "-q", head)
+        git(self.root, "update-ref", "HEAD", head)
+        # As `git commit` left it in the others: the index knows its trees' hashes.
+        git(self.root, "read-tree", head)
 
     def another(self, files: Sequence[str]) -> Path:
         del files
