@@ -9,7 +9,7 @@ a position has a tag, for what the kernel keeps of listings (see `pwfs.fs.gather
 import enum
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from hashlib import blake2b
+from zlib import crc32
 
 import pyfuse3
 from pyfuse3 import ReaddirToken
@@ -20,18 +20,18 @@ from pwfs.fs.native import library
 from pwfs.fs.nodes import Node, NodeTable
 
 _PLACE_BITS = 63 - TAG_BITS
-_FIRST = 1024
-"""The lowest place of a name; below are ``.`` and ``..``, and room for names that collide."""
+_ROOM_BITS = 10
+_FIRST = 1 << 41
+"""The lowest place of a name; below are ``.`` and ``..``, and names that collide."""
 _END = (1 << _PLACE_BITS) - 2
 """The place behind the last name, whichever that is; no position is the largest off_t."""
 _LISTINGS_MAX = 16
-_LISTED_NAMES_MAX = 200_000
+_LISTED_NAMES_MAX = 500_000
 
 
 def place_of(name: str) -> int:
-    """The place of a name: the hash by which it is listed."""
-    digest = blake2b(name.encode(), digest_size=8).digest()
-    return _FIRST + int.from_bytes(digest, "little") % (_END - _FIRST)
+    """The place of a name: the hash by which it is listed, with room below it."""
+    return _FIRST + (crc32(name.encode()) << _ROOM_BITS)
 
 
 def arrange(names: Collection[str], displaced: dict[str, int]) -> list[tuple[int, str]]:
@@ -41,18 +41,28 @@ def arrange(names: Collection[str], displaced: dict[str, int]) -> list[tuple[int
     come to that place already is not given a name again. ``displaced`` remembers them, so that they
     stay where they are when others come or go, and is brought up to date.
     """
-    before = {name: displaced[name] for name in names if name in displaced} if displaced else {}
+    taken = {} if displaced else {place_of(name): name for name in names}
+    if len(taken) < len(names):
+        taken = _arrange_colliding(names, displaced)
+    return sorted(taken.items())
+
+
+def _arrange_colliding(names: Collection[str], displaced: dict[str, int]) -> dict[int, str]:
+    before = {name: displaced[name] for name in names if name in displaced}
     displaced.clear()
     displaced.update(before)
     taken = {place: name for name, place in before.items()}
+    free: dict[int, int] = {}
     for name in sorted(set(names) - before.keys(), reverse=True):
-        place = natural = place_of(name)
+        natural = place_of(name)
+        place = free.get(natural, natural)
         while place in taken:
             place -= 1
         taken[place] = name
+        free[natural] = place - 1
         if place != natural:
             displaced[name] = place
-    return sorted(taken.items())
+    return taken
 
 
 class _Listing:
@@ -169,7 +179,7 @@ class Lister:
                 break
             if told is _Told.GIVEN:
                 last = position
-                if gathering is not None:
+                if gathering is not None and position in gathering.ends:
                     gathering.came_by(position)
         if last and gathering is not None:
             gathering.answered(last)
