@@ -14,7 +14,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = [f"pwfs/fs/native/{name}.c" for name in ("session", "reading", "grants", "stored")]
+SOURCES = [
+    f"pwfs/fs/native/{name}.c"
+    for name in ("session", "reading", "grants", "stored", "news", "answering", "ondisk")
+]
 LIBRARY = "pwfs/fs/native/libpatchworkfs.so"
 FLAGS = [
     *("-std=c11", "-O2", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden"),

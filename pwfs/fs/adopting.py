@@ -112,6 +112,8 @@ class Adopting(Numbering):
                 found[identity].paths.append(file)
                 continue
             known = self.known(file)
+            if known is not None:
+                known.revoke()
             entry, attrs = self.store_scratch(file, known.ino if known is not None else None)
             found[identity] = _Found([file], status.st_nlink, entry, attrs)
         return list(found.values())

@@ -436,7 +436,8 @@ class LiveSpace(Space):
     def supersede(self, node: Node, directory: Node, name: str) -> None:
         """Takes a name from a node for what the view shows there now; handles keep the old."""
         path = directory.path_of(name)
-        node.revoke()
+        for each in (node, *node.known_below()):
+            each.revoke()
         node.detach(directory, name)
         if node.kind is Kind.DIRECTORY:
             self._lists_nothing(node)

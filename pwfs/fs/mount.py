@@ -148,16 +148,13 @@ class Mount:
         return self._placed(space, place)
 
     def _open_moment(self, name: str) -> Space | None:
-        if name.startswith("attempt-"):
-            try:
-                return self._live_space(name, f"at/{name}")
-            except NotFound:
-                return None
-        if not (name.isascii() and name.isdigit()) or str(int(name)) != name:
+        is_number = name.isascii() and name.isdigit() and str(int(name)) == name
+        if not is_number and not name.startswith("attempt-"):
             return None
-        if int(name) > self.repo.head_seq():
+        try:
+            return self._live_space(f"at-{name}" if is_number else name, f"at/{name}")
+        except NotFound:
             return None
-        return self._live_space(f"at-{name}", f"at/{name}")
 
     def _open_view(self, name: str) -> Space | None:
         if name not in {view.id for view in self.repo.views()}:
@@ -347,7 +344,7 @@ class Mount:
             session.resume(self._operations, taken.fuse_fd, taken.connection)
             guard = Guard.taken_over(*taken.guard)
         self._guard = guard
-        self._waiting = session.take_requests(self._fuse_fd)
+        self._waiting = session.take_requests(self._fuse_fd, self._table.grants.take_news)
         self._invalidator = Invalidator(self._fuse_fd)
         self._operations.invalidator = self._invalidator
         self._operations.lister.invalidator = self._invalidator
@@ -356,7 +353,7 @@ class Mount:
         announcer = Announcer(self.mountpoint, self._top.root, self._invalidator, self.repo.health)
         self._announcer = self._operations.announcer = announcer
         if self._waiting.is_native and library is not None:
-            self._table.grants.begin(library)
+            self._table.grants.begin(library, self._operations.learned)
         if taken is not None:
             spaces = restore_spaces(self._top, taken.state.spaces)
             self._operations.handles.restore(self._table, taken.state, spaces)
@@ -419,6 +416,7 @@ class Mount:
     @property
     def open_count(self) -> int:
         """How many files programs have open, and directories where the kernel tells of them."""
+        self._table.grants.take_news()
         return len(self._operations.handles) + len(self._table.grants)
 
     async def _serve_native(self) -> None:
@@ -453,6 +451,7 @@ class Mount:
         with trio.move_on_after(_CLOSING_S):
             # Whatever was asked is answered; what comes now waits in the kernel.
             await self._served.wait()
+        self._table.grants.take_news()
         if not self._served.is_set():
             return None
         await self._capturer.capture_all()
@@ -474,19 +473,14 @@ class Mount:
         for workspace in self.repo.workspaces():
             journal = self.repo.state_dir / "work" / workspace.id / "journal"
             space = self._workspace_space(workspace.id) if journal.exists() else None
-            if space is None:
-                continue
-            try:
-                count = space.recover()
-            except (PatchworkError, OSError) as error:
-                _log.error("open files are not recovered", workspace=space.id, error=str(error))
-            else:
-                if count:
-                    _log.info("open files recovered", workspace=space.id, files=count)
+            if space is not None:
+                space.try_to_recover()
 
     async def _save_rows(self) -> None:
         while True:
             await trio.sleep(_SAVE_ROWS_S)
+            # What nobody asks about any more is closed, so that the disk has its room.
+            self._table.grants.take_news()
             self._save_all_rows()
 
     def _save_all_rows(self) -> None:

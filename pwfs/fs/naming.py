@@ -13,7 +13,6 @@ from pyfuse3 import RequestContext
 from pwfs.fs.allocating import Allocating
 from pwfs.fs.attributes import PERMISSIONS, Attrs
 from pwfs.fs.content import Content
-from pwfs.fs.disk import without_atime
 from pwfs.fs.errors import refusal
 from pwfs.fs.nodes import Kind, Node, inode_number
 from pwfs.fs.processes import caller
@@ -25,6 +24,8 @@ from pwfs.repo.edits import Edit
 from pwfs.views.editor import DIRECTORY
 
 TARGET_BYTES_MAX = 4095
+# What is made here is the daemon's own, so it may say that reading leaves the time of access alone.
+_CREATING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOATIME
 
 
 class Naming(Allocating):
@@ -33,26 +34,31 @@ class Naming(Allocating):
     async def create(
         self, directory: Node, name: str, mode: int, flags: int, ctx: RequestContext
     ) -> Node:
-        path = self._free_path(directory, name)
+        path = self.new_path(directory, name)
         if self.is_scratch_name(path) and not self.is_departed(path):
-            place = self.scratch.make_room(path)
-            fd = os.open(
-                place,
-                os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
-                mode & PERMISSIONS,
-            )
-            try:
-                self._make_owner(fd, self.new_attrs(directory, mode, ctx))
-            except BaseException:
-                os.close(fd)
-                _unmake(place)
-                raise
-            node = self.enter_scratch(directory, name, os.fstat(fd))
-            without_atime(fd)
-            node.content = Content(fd, is_scratch=True)
+            node = self._create_in_scratch(directory, name, path, mode, ctx)
         else:
             node = self._create_fresh(directory, name, path, mode, ctx)
         self.touch(directory)
+        return node
+
+    def _create_in_scratch(
+        self, directory: Node, name: str, path: RepoPath, mode: int, ctx: RequestContext
+    ) -> Node:
+        place = self._room(directory, path)
+        fd = os.open(place, _CREATING, mode & PERMISSIONS)
+        try:
+            status = os.fstat(fd)
+            attrs = self.new_attrs(directory, mode, ctx)
+            if (attrs.mode, attrs.uid, attrs.gid) != _who_may(status):
+                self._make_owner(fd, attrs)
+                status = os.fstat(fd)
+        except BaseException:
+            os.close(fd)
+            _unmake(place)
+            raise
+        node = self.enter_scratch(directory, name, status)
+        node.content = Content(fd, is_scratch=True)
         return node
 
     def _create_fresh(
@@ -79,6 +85,15 @@ class Naming(Allocating):
         directory.fresh_names.add(name)
         return node
 
+    def _room(self, directory: Node, path: RepoPath) -> str:
+        """Where a file of a directory is to be in scratch; the directory is made if it is not there.
+
+        One that the view does not have is in scratch already, or nobody could name it.
+        """
+        if self.live.get(directory.path) is None:
+            return self.scratch.place(path)
+        return self.scratch.make_room(path)
+
     def _free_path(self, directory: Node, name: str) -> RepoPath:
         path = self.new_path(directory, name)
         if self.child(directory, name) is not None:
@@ -89,6 +104,7 @@ class Naming(Allocating):
         self, directory: Node, name: str, mode: int, rdev: int, ctx: RequestContext
     ) -> Node:
         if stat.S_ISREG(mode):
+            self._free_path(directory, name)
             node = await self.create(directory, name, mode, os.O_RDWR, ctx)
             if node.kind is Kind.FILE:
                 try:
@@ -142,7 +158,8 @@ class Naming(Allocating):
         attrs.ino = node.ino
         node.attrs = attrs
         self.keep_attrs(node)
-        directory.subdirectories = None
+        if directory.subdirectories is not None:
+            directory.subdirectories += 1
         self.touch(directory)
         self.touch(node)
         return node
@@ -235,8 +252,10 @@ class Naming(Allocating):
         if node.kind is Kind.SCRATCH:
             self.keep_open(node)
             os.unlink(self.scratch.place(path))
+        is_in_scratch = node.kind is Kind.SCRATCH
         self.remove_name(node, directory, name)
-        self.keep_directory(directory)
+        if not is_in_scratch:
+            self.keep_directory(directory)
         self.touch(directory)
 
     def remove_from_log(self, node: Node, path: RepoPath, ctx: RequestContext) -> None:
@@ -316,16 +335,25 @@ class Naming(Allocating):
     def drop_directory(self, node: Node, directory: Node, name: str) -> None:
         """Takes an empty directory's name away, and what is kept of it."""
         path = directory.path_of(name)
+        node.revoke()
+        directory.revoke()
         self.scratch.remove_directory(path)
         node.detach(directory, name)
         self.rows.remove(path)
         self.changed_ns.pop(path, None)
-        directory.subdirectories = None
+        if directory.subdirectories is not None and self.live.get(path) is None:
+            directory.subdirectories -= 1
+        else:
+            directory.subdirectories = None
         self.table.drop_unused(node)
 
     def names_below(self, directory: Node) -> Iterable[str]:
         """What is in a directory."""
         return self.scan(directory)
+
+
+def _who_may(status: os.stat_result) -> tuple[int, int, int]:
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
 
 
 def _unmake(place: str) -> None:

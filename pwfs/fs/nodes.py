@@ -46,8 +46,8 @@ class Node:
     `pwfs.fs.gathering`); ``subdirectories`` is None while they are not counted.
     ``remains`` is a descriptor (O_PATH) of a file in scratch that lost its last name while nobody
     had it open: the kernel may still name it, for who holds a FIFO, or a descriptor like this one.
-    ``is_granted`` says that the native library opens it for readers; ``readers`` of its ``handles``
-    were opened so before (see `pwfs.fs.granting`).
+    ``is_granted`` says that the native library opens it for readers, or looks names up in it;
+    ``readers`` of its ``handles`` were opened so before (see `pwfs.fs.granting`).
     """
 
     __slots__ = (
@@ -162,6 +162,8 @@ class Node:
         """Gives the node a (further) name."""
         assert directory.children is not None
         assert name not in directory.children, f"{name} is taken"
+        if self.kind is not Kind.SCRATCH:
+            directory.revoke()
         directory.children[name] = self
         if self.parent is None:
             self.parent, self.name = directory, name
@@ -266,6 +268,8 @@ class NodeTable:
 
     def forget(self, ino: int, count: int) -> None:
         """Takes note that the kernel gave back ``count`` look-ups."""
+        # It may have been looked up without our being asked.
+        self.grants.take_news()
         node = self._nodes.get(ino)
         if node is None:
             return
@@ -280,8 +284,8 @@ class NodeTable:
                 # Forgotten before; its number may be another node's by now.
                 return
             node.revoke()
-            if node.handles:
-                # Closed, but that is not known yet.
+            if not self._is_unused(node):
+                # Closed, but that is not known yet, or looked up meanwhile.
                 return
             del self._nodes[node.ino]
             places = list(node.names())

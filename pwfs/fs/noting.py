@@ -25,6 +25,9 @@ class Noting(Resolving):
 
     # Files
 
+    def changed_on_disk(self, node: Node) -> None:
+        self._note(node)
+
     async def open(self, node: Node, flags: int, ctx: RequestContext) -> None:
         try:
             await super().open(node, flags, ctx)

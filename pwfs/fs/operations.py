@@ -22,15 +22,14 @@ from pyfuse3 import (
 
 from pwfs.fs.answering import answering
 from pwfs.fs.attributes import negative
-from pwfs.fs.content import Handle
 from pwfs.fs.disk import disk_usage
 from pwfs.fs.errors import refusal
 from pwfs.fs.granting import HANDLE_OF_GRANT
-from pwfs.fs.handles import HANDLE_OF_DIRECTORY, Handles
+from pwfs.fs.handles import HANDLE_OF_DIRECTORY
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.listing import Lister
 from pwfs.fs.nodes import Kind, Node, NodeTable
-from pwfs.fs.spaces import Space
+from pwfs.fs.opening import Opening
 from pwfs.fs.watching import Announcer, Verb
 from pwfs.model.errors import StoreBusy
 from pwfs.model.paths import NAME_LENGTH_MAX_BYTES, RESERVED_NAME
@@ -41,7 +40,7 @@ _LOCKED_WAIT_S = 0.05
 """Telling the kernel takes a fraction of that, unless two requests wait for each other."""
 
 
-class MountOperations(pyfuse3.Operations):
+class MountOperations(Opening):
     """The dispatch; all state but open handles is the nodes' and the spaces'."""
 
     supports_dot_lookup = True
@@ -49,10 +48,8 @@ class MountOperations(pyfuse3.Operations):
     enable_acl = False
 
     def __init__(self, table: NodeTable, statfs_of: str) -> None:
-        super().__init__()
-        self._table = table
+        super().__init__(table)
         self._statfs_of = statfs_of
-        self.handles = Handles()
         self.invalidator: Invalidator | None = None
         self.announcer: Announcer | None = None
         self.lister = Lister(table, parent_of=self._parent, on_shown=self._shown)
@@ -107,6 +104,8 @@ class MountOperations(pyfuse3.Operations):
             return self._looked_up(node)
         if not directory.space.remembers_absence:
             raise refusal(errno.ENOENT)
+        if self._table.grants.are_given:
+            directory.space.grant_names(directory)
         return negative()
 
     def _is_announcer(self, ctx: RequestContext) -> bool:
@@ -154,6 +153,8 @@ class MountOperations(pyfuse3.Operations):
     @answering
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         node = self._table.get(inode)
+        if node.is_directory and not node.is_granted and self._table.grants.are_given:
+            node.space.grant_names(node)
         return node.space.attributes(node)
 
     @answering
@@ -226,6 +227,10 @@ class MountOperations(pyfuse3.Operations):
         if told is not None:
             return self._looked_up(told)
         node = await directory.space.mkdir(directory, self._name(name), mode, ctx)
+        if self._table.grants.are_given:
+            # Files will be made in it, and perhaps other directories beside it.
+            node.space.grant_names(directory)
+            node.space.grant_names(node)
         return self._looked_up(node)
 
     @answering
@@ -315,41 +320,10 @@ class MountOperations(pyfuse3.Operations):
             node = existing
             await node.space.open(node, flags, ctx)
         info = self._opened(node, flags, ctx)
+        self._grant_on_disk(node)
         return info, self._looked_up(node)
 
     # Files
-
-    def _opened(self, node: Node, flags: int, ctx: RequestContext) -> FileInfo:
-        return FileInfo(fh=self.handles.open(node, flags, ctx))
-
-    def handle(self, fh: int) -> Handle:
-        """The open file that a number stands for."""
-        if not fh & HANDLE_OF_GRANT:
-            return self.handles[fh]
-        node = self._table.peek(fh ^ HANDLE_OF_GRANT)
-        if node is None:
-            raise refusal(errno.ESTALE)
-        return Handle(node, os.O_RDONLY, 0)
-
-    def _grant(self, node: Node, fd: int | None = None) -> None:
-        """Has the library open a file for readers, and read from ``fd``, if its bytes are at rest.
-
-        Without a descriptor the first read comes here, if the bytes are yet to be verified.
-        """
-        # What lost its name may have no other place than the descriptor that is held for readers.
-        has_name = node.parent is not None
-        if self._table.grants.are_given and has_name and node.space.is_at_rest(node):
-            self._table.grants.grant(node, fd, node.space.good_file(node))
-            self.let_go(node)
-
-    def let_go(self, node: Node) -> None:
-        """After a file was read by a handle of the library: keeps no descriptor for nobody."""
-        if node.content is not None and not node.handles:
-            node.space.let_go(node)
-
-    def open_for_writing(self, space: Space) -> set[Node]:
-        """The files of a space that programs hold open and may write."""
-        return {h.node for h in self.handles if h.may_write and h.node.space is space}
 
     @answering
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
@@ -369,6 +343,8 @@ class MountOperations(pyfuse3.Operations):
         opened = self._opened(node, flags, ctx)
         if not flags & (os.O_ACCMODE | os.O_TRUNC):
             self._grant(node)
+        else:
+            self._grant_on_disk(node)
         return opened
 
     @answering
@@ -385,7 +361,9 @@ class MountOperations(pyfuse3.Operations):
     @answering
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         handle = self.handles[fh]
-        return await handle.node.space.write(handle, off, buf)
+        written = await handle.node.space.write(handle, off, buf)
+        self._grant_on_disk(handle.node)
+        return written
 
     @answering
     async def flush(self, fh: int) -> None:

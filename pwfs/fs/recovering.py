@@ -19,7 +19,7 @@ from pwfs.fs.held import Held
 from pwfs.fs.journal import HeldName, OpenFile
 from pwfs.fs.writing import Writing
 from pwfs.model.entries import FileEntry
-from pwfs.model.errors import BlobDamaged, BlobMissing
+from pwfs.model.errors import BlobDamaged, BlobMissing, PatchworkError
 from pwfs.model.events import EventType
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
@@ -31,6 +31,16 @@ _log = structlog.get_logger(__name__)
 
 class Recovering(Writing):
     """The part of a workspace that takes over from a daemon that died."""
+
+    def try_to_recover(self) -> None:
+        """`recover`; what comes of it is told in the log."""
+        try:
+            count = self.recover()
+        except (PatchworkError, OSError) as error:
+            _log.error("open files are not recovered", workspace=self.id, error=str(error))
+        else:
+            if count:
+                _log.info("open files recovered", workspace=self.id, files=count)
 
     def recover(self) -> int:
         """Logs what an earlier daemon left open, and what it held.

@@ -69,6 +69,7 @@ class Renaming(Adopting):
             raise refusal(errno.EEXIST)
         if target is node:
             return
+        was_in_scratch = node.kind is Kind.SCRATCH
         if node.kind is Kind.DIRECTORY:
             await self._rename_directory(node, old, new, target, ctx)
         else:
@@ -76,7 +77,8 @@ class Renaming(Adopting):
                 raise refusal(errno.EISDIR)
             await self._rename_file(old, new, ctx)
             self.save_what_guards(node.attrs, is_done=True)
-        self.keep_directory(old.directory)
+        if not was_in_scratch:
+            self.keep_directory(old.directory)
         self.touch(old.directory)
         if new.directory is not old.directory:
             self.touch(new.directory)
@@ -261,6 +263,7 @@ class Renaming(Adopting):
         self._check_one_name(node)
         if target is not None:
             self.keep_open(target)
+        node.revoke()
         entry, attrs = self.store_scratch(old.path, node.ino)
         self.record([Edit(OpType.MODIFY, new.path, entry, process=process)])
         if target is not None and target.kind is Kind.SCRATCH:
@@ -366,6 +369,7 @@ class Renaming(Adopting):
         self._move_below(old.path, new.path, edits)
         node.detach(old.directory, old.name)
         node.attach(new.directory, new.name)
+        old.directory.revoke()
         old.directory.subdirectories = new.directory.subdirectories = None
         self.move_times(old.path, new.path)
         attrs = self.ensure_attrs(node)

@@ -197,6 +197,16 @@ class Resolving(LiveSpace):
         if self.workspace.read_only:
             raise refusal(errno.EROFS)
 
+    def _revoke_names(self, path: RepoPath) -> None:
+        """Has names on the way to a path be looked up here: there may be more than is on disk."""
+        node = self.root
+        for name in path.split("/"):
+            node.revoke()
+            below = (node.children or {}).get(name)
+            if below is None:
+                return
+            node = below
+
     # Attributes
 
     def attributes(self, node: Node, times: Mapping[str, int] | None = None) -> EntryAttributes:
@@ -262,6 +272,8 @@ class Resolving(LiveSpace):
 
     def scratch_status(self, node: Node) -> os.stat_result:
         """The real ``stat`` of a file in scratch."""
+        if node.content is not None:
+            return os.fstat(node.content.fd)
         return os.stat(self.scratch_target(node), follow_symlinks=not node.is_attached)
 
     def scratch_target(self, node: Node) -> int | str:
@@ -300,7 +312,9 @@ class Resolving(LiveSpace):
         super().touch(directory)
         if directory.is_attached:
             attrs = self.ensure_attrs(directory)
-            attrs.mtime_ns = attrs.ctime_ns = self.changed_ns[directory.path]
+            attrs.mtime_ns = attrs.ctime_ns = changed_ns = self.changed_ns[directory.path]
+            if directory.is_granted:
+                self.table.grants.touched(directory, changed_ns)
 
     def ensure_attrs(self, node: Node) -> Attrs:
         """The row of a node, made if there is none, and marked to be saved."""
@@ -312,6 +326,8 @@ class Resolving(LiveSpace):
     @contextmanager
     def changing_attrs(self, node: Node, *, save: bool = True) -> Iterator[Attrs]:
         """Gives a node's row to be changed, and saves it; if that fails nothing has changed."""
+        if node.is_directory:
+            node.revoke()
         before = msgspec.structs.replace(node.attrs) if node.attrs is not None else Attrs()
         attrs = self.ensure_attrs(node) if node.is_directory else self.freeze_times(node)
         attrs.ctime_ns = time.time_ns()
@@ -434,6 +450,8 @@ class Resolving(LiveSpace):
 
     def moved(self, movement: Movement) -> None:
         self.touched.note_all(movement.paths)
+        for path in movement.paths:
+            self._revoke_names(path)
         for path in self._left:
             # Before anything is reconciled: a directory that a program empties stays.
             self._keep(split(path)[0])

@@ -114,6 +114,13 @@ class Scratch:
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
+    def open_directory(self, path: RepoPath) -> int | None:
+        """A descriptor of a directory, only to look names up through; None where there is none."""
+        try:
+            return os.open(self.place(path), _STEP)
+        except OSError:
+            return None
+
     def directories(self, path: RepoPath) -> list[str]:
         """The names of the directories in a directory."""
         try:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyfuse3
@@ -82,10 +83,13 @@ def _is_awaited(record: logging.LogRecord) -> bool:
     return not record.getMessage().endswith(f"failed with {os.strerror(errno.ENOENT)}")
 
 
-def take_requests(fuse_fd: int) -> Waiting:
-    """Has requests taken from the kernel, by threads of the library where it is there."""
+def take_requests(fuse_fd: int, learn: Callable[[], None]) -> Waiting:
+    """Has requests taken from the kernel, by threads of the library where it is there.
+
+    ``learn`` is called before each that pyfuse3 takes.
+    """
     ready = library.take(fuse_fd, _THREADS) if library is not None and is_native() else None
-    waiting = Waiting(library, ready) if ready is not None else Waiting(None, fuse_fd)
+    waiting = Waiting(library, ready, learn) if ready is not None else Waiting(None, fuse_fd)
     waiting.install()
     logging.getLogger("pyfuse3").addFilter(_is_awaited)
     return waiting

@@ -105,6 +105,12 @@ class Space:
         """Whether a file may be opened and read without asking, until the node is revoked."""
         return False
 
+    def grant_names(self, directory: Node) -> None:
+        """Lets the library look names up in a directory of which all is on disk, if it is one."""
+
+    def changed_on_disk(self, node: Node) -> None:
+        """Takes note that a file which is granted was, or may have been, changed."""
+
     def good_file(self, node: Node) -> GoodFile | None:
         """The file of a content at rest, if it was found good already."""
         return None
@@ -144,7 +150,7 @@ class Space:
     async def create(
         self, directory: Node, name: str, mode: int, flags: int, ctx: RequestContext
     ) -> Node:
-        """Makes a regular file that is open from the start."""
+        """Makes a regular file that is open from the start, under a name that is free."""
         raise refusal(errno.EROFS)
 
     async def mknod(

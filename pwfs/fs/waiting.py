@@ -6,6 +6,7 @@ the daemon's other tasks is kept here instead: they have their turn after a numb
 """
 
 import select
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -42,13 +43,16 @@ class Waiting:
     """What stands for the module ``trio``, and for ``trio.lowlevel``, in pyfuse3.
 
     With a ``library`` that takes the requests, ``fd`` tells that some are waiting; without, the
-    connection with the kernel does.
+    connection with the kernel does. ``learn`` is called before each request, and must not wait.
     """
 
     Lock = Turns
 
-    def __init__(self, library: Library | None, fd: int) -> None:
+    def __init__(
+        self, library: Library | None, fd: int, learn: Callable[[], None] | None = None
+    ) -> None:
         self._library = library
+        self._learn = learn or _nothing
         self._fd = fd
         self._in_a_row = 0
         self._poll = select.poll()
@@ -73,6 +77,7 @@ class Waiting:
 
     async def wait_readable(self) -> None:
         """Returns when a request can be taken."""
+        self._learn()
         if not self._is_ready():
             self._in_a_row = 0
             if self._emptied is not None:
@@ -94,6 +99,10 @@ class Waiting:
         """Wakes who waits: the session ends."""
         with suppress(OSError):
             trio.lowlevel.notify_closing(self._fd)
+
+
+def _nothing() -> None:
+    """There is nothing to be learned."""
 
 
 class _Lowlevel:

@@ -171,3 +171,15 @@ class Attributing(Exchanging):
 
 class WorkspaceSpace(Noting, Attributing):
     """All of a workspace."""
+
+    def grant_names(self, directory: Node) -> None:
+        # What is new and not in the log is not on disk.
+        if directory.fresh_names or not directory.is_attached:
+            return
+        path = directory.path
+        fd = self.scratch.open_directory(path) if self.live.get(path) is None else None
+        if fd is not None:
+            shown = self.directory_attributes(directory)
+            follows = directory.attrs is None or directory.attrs.atime_ns is None
+            self.table.grants.grant_names(directory, fd, shown, atime_follows=follows)
+            os.close(fd)

@@ -25,16 +25,13 @@ def run(directory: Path, sanitizers: str, *arguments: object) -> None:
             f"-fsanitize={sanitizers}",
             "-fno-sanitize-recover=all",
             f"-I{NATIVE}",
-            *("-o", program, DRIVER, NATIVE / "grants.c", NATIVE / "stored.c"),
+            *("-o", program, DRIVER),
+            *(NATIVE / f"{name}.c" for name in ("grants", "stored", "news", "answering", "ondisk")),
         ],
         check=True,
     )
     done = subprocess.run(
-        [program, *map(str, arguments)],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
+        [program, *map(str, arguments)], cwd=directory, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
 

@@ -4,11 +4,13 @@ It must be loaded before pyfuse3 is imported, so `pwfs.fs` does it first of all.
 be built, or is switched off by ``PATCHWORK_NATIVE=0``, the mount works without: the kernel then
 refuses fallocate with EOPNOTSUPP, shows every file as data without holes, and copies by reading
 and writing, and Python answers every request. `hatch_build.py` compiles the library: ``session.c``
-adds handlers, ``reading.c`` takes requests from the kernel, ``grants.c`` answers some at once, reading what
-``stored.c`` knows to be good.
+adds handlers, ``reading.c`` takes requests from the kernel, ``answering.c`` and ``ondisk.c`` answer
+some at once, as far as ``grants.c`` says that they may, reading what ``stored.c`` knows to be good, and
+``news.c`` keeps what is to be told of it.
 """
 
 import ctypes
+import enum
 import os
 from pathlib import Path
 
@@ -16,6 +18,11 @@ from pwfs.store.verifying import GoodFile
 
 _LIBRARY = Path(__file__).with_name("libpatchworkfs.so")
 SWITCH = "PATCHWORK_NATIVE"
+
+_NEWS_AT_ONCE = 64
+_SECOND_NS = 1_000_000_000
+CHANGED = 0
+LOOKED_UP = (1 << 64) - 1
 
 _Request = ctypes.c_void_p
 _Fallocate = ctypes.CFUNCTYPE(
@@ -53,6 +60,35 @@ class Connection(ctypes.Structure):
     )
 
 
+class Granted(enum.IntEnum):
+    """``enum patchwork_kind``: what is granted.
+
+    A file whose bytes do not change; a real file, of which more is answered, and `take_news` tells
+    of it; a directory: what is not in the one that ``fd`` is of, is nowhere.
+    """
+
+    AT_REST = 0
+    ON_DISK = 1
+    NAMES = 2
+
+
+class News(ctypes.Structure):
+    """``struct news``: a handle of an inode was released, or else `CHANGED` or `LOOKED_UP`."""
+
+    _fields_ = (("ino", ctypes.c_uint64), ("what", ctypes.c_uint64))
+
+
+class Shown(ctypes.Structure):
+    """``struct fuse_attr``: what stat(2) shows."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint64) for name in ("ino", "size", "blocks", "atime", "mtime", "ctime")),
+        *((f"{name}nsec", ctypes.c_uint32) for name in ("atime", "mtime", "ctime")),
+        *((name, ctypes.c_uint32) for name in ("mode", "nlink", "uid", "gid", "rdev")),
+        *((name, ctypes.c_uint32) for name in ("blksize", "flags")),
+    )
+
+
 class Library:
     """The loaded library, and with it the answers of libfuse's that we give ourselves."""
 
@@ -74,7 +110,7 @@ class Library:
         loaded.patchwork_waiting.argtypes = []
         loaded.patchwork_waiting.restype = ctypes.c_size_t
         loaded.patchwork_grant.argtypes = [
-            *(ctypes.c_uint64, ctypes.c_uint64),
+            *(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int),
             *(ctypes.c_int, ctypes.c_uint64),
         ]
         loaded.patchwork_grant.restype = ctypes.c_int
@@ -89,6 +125,15 @@ class Library:
         loaded.patchwork_revoke.restype = ctypes.c_uint64
         loaded.patchwork_granted_opens.argtypes = []
         loaded.patchwork_granted_opens.restype = ctypes.c_uint64
+        loaded.patchwork_show.argtypes = [ctypes.c_uint64, ctypes.POINTER(Shown), ctypes.c_int]
+        loaded.patchwork_show.restype = None
+        loaded.patchwork_touched.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint32]
+        loaded.patchwork_touched.restype = None
+        loaded.patchwork_keep_sources.argtypes = [ctypes.c_size_t]
+        loaded.patchwork_keep_sources.restype = None
+        loaded.patchwork_take_news.argtypes = [ctypes.POINTER(News), ctypes.c_size_t]
+        loaded.patchwork_take_news.restype = ctypes.c_size_t
+        self._news_count = ctypes.c_size_t.in_dll(loaded, "patchwork_news_count")
         loaded.patchwork_pass.argtypes = [ctypes.c_uint32]
         loaded.patchwork_pass.restype = None
         # pyfuse3's handler, which it comes to call, is Python: it needs the lock that CDLL lets go.
@@ -140,8 +185,10 @@ class Library:
 
     # Grants
 
-    def grant(self, ino: int, opens: int, fd: int, good: GoodFile | None) -> bool:
-        """Lets an inode be opened for reading without asking; takes ``fd`` over (-1: none).
+    def grant(
+        self, ino: int, kind: Granted, fd: int, *, opens: int = 0, good: GoodFile | None = None
+    ) -> bool:
+        """Lets an inode be opened for reading without asking, read from a copy of ``fd`` (-1: none).
 
         ``opens`` of the handles that were made so are still open; ``good`` is the file of its
         content, where that was found good already. False if there is no memory.
@@ -151,7 +198,7 @@ class Library:
             number = good.number
             if not self._loaded.patchwork_knows(number):
                 self._loaded.patchwork_know(number, os.fsencode(good.path), *good.identity)
-        refused: int = self._loaded.patchwork_grant(ino, opens, fd, number)
+        refused: int = self._loaded.patchwork_grant(ino, opens, fd, kind, number)
         return refused == 0
 
     def revoke(self, ino: int) -> int:
@@ -163,6 +210,32 @@ class Library:
         """How many files are open by handles that were made so."""
         opens: int = self._loaded.patchwork_granted_opens()
         return opens
+
+    def keep_sources(self, count: int) -> None:
+        """Says how many descriptors are kept for what is granted."""
+        self._loaded.patchwork_keep_sources(count)
+
+    def show(self, ino: int, shown: Shown, *, atime_follows: bool) -> None:
+        """Says what stat(2) shows of a directory that is granted.
+
+        ``atime_follows``: the time of access is that of the last change, `touched` or not.
+        """
+        self._loaded.patchwork_show(ino, ctypes.byref(shown), atime_follows)
+
+    def touched(self, ino: int, changed_ns: int) -> None:
+        """Says when a name in a directory changed last, if that is granted."""
+        self._loaded.patchwork_touched(ino, changed_ns // _SECOND_NS, changed_ns % _SECOND_NS)
+
+    def take_news(self) -> list[tuple[int, int]]:
+        """Inodes, and which handle of each was released, or `CHANGED` or `LOOKED_UP`.
+
+        Not all at once: none is left when none is returned.
+        """
+        if not self._news_count.value:
+            return []
+        news = (News * _NEWS_AT_ONCE)()
+        count = self._loaded.patchwork_take_news(news, _NEWS_AT_ONCE)
+        return [(each.ino, each.what) for each in news[:count]]
 
     def pass_on(self, pid: int) -> None:
         """Has Python asked about everything that one process opens; 0 for none."""

@@ -1,12 +1,17 @@
 /*
- * Opening for reading, and reading, of files whose bytes are at rest.
+ * What is granted.
  *
  * The daemon grants an inode when opening it for reading needs no decision of its own, and revokes
  * the grant before anything about the file's content changes. While it stands, OPEN and RELEASE are
- * answered here, and READ too where a descriptor of the bytes was given along, or the number of a
- * content that was found good (stored.c). The handle of such an
- * open file is the inode's number with the highest bit set, so that the daemon can go on with it
- * when the grant is gone: revoking tells how many there are.
+ * answered (answering.c), and READ too where a descriptor of the bytes was given along, or the number
+ * of a content that was found good (stored.c). The handle of such an open file is the inode's number
+ * with the highest bit set, so that the daemon can go on with it when the grant is gone: revoking
+ * tells how many there are.
+ *
+ * A grant may say that the file is a real one, kept on disk. Then more is answered (ondisk.c), also
+ * for handles of the daemon's own; what it must know of that, it finds among the news. That of a
+ * directory says that what is not in the one on disk is nowhere, and which one that is: by that, the
+ * directories in it are found.
  *
  * The kernel sends no RELEASE before the last reference to an open file is gone, and no FORGET of
  * an inode before that; but two threads may take the two in either order.
@@ -15,27 +20,33 @@
 #define _GNU_SOURCE
 
 #include "grants.h"
-#include "stored.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 
-#define HANDLE_OF_GRANT (UINT64_C(1) << 63)
 #define FIRST_BUCKETS 1024u
+#define DIRECTORY_BUCKETS 4096u
 
-/* A descriptor that threads may be reading from. */
+/* A descriptor that threads may be using. */
 struct source {
 	int fd;
+	int is_writable;
 	unsigned users;
+};
+
+/* ``atime_follows`` says that the time of access is that of the last change. */
+struct shown {
+	struct fuse_attr attr;
+	int atime_follows;
+	dev_t disk;
+	ino_t number;
 };
 
 struct grant {
@@ -45,18 +56,26 @@ struct grant {
 	uint64_t stored;
 	struct source *source;
 	struct grant *next;
+	enum patchwork_kind kind;
+	/* Of a directory: what stat(2) shows, and its place among the directories on disk. */
+	struct shown *shown;
+	struct grant *next_on_disk;
+	/* Threads that are changing the file now; revoking waits for them, and lets none begin. */
+	unsigned changing;
+	int is_ending;
 	/* The grants with a source, the one used last at the end. */
 	struct grant *older, *newer;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct grant **buckets;
 static size_t bucket_count, grant_count;
+static struct grant *directories[DIRECTORY_BUCKETS];
 static struct grant *oldest, *newest;
 static size_t source_count, source_max = 256;
 static uint64_t open_count;
 static uint32_t passed_pid;
-
 static size_t bucket_of(uint64_t ino, size_t count)
 {
 	/* Fibonacci hashing; the numbers of versioned files are hashes already, others are not. */
@@ -129,25 +148,57 @@ static void drop_source(struct grant *grant)
 
 static void give_source(struct grant *grant, int fd)
 {
-	struct source *source = malloc(sizeof(*source));
+	int is_writable = grant->kind == PATCHWORK_ON_DISK &&
+			  (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+	struct source *source;
 
+	if (grant->source && grant->source->is_writable >= is_writable)
+		return;
 	drop_source(grant);
-	if (!source) {
-		close(fd);
+	source = malloc(sizeof(*source));
+	if (!source)
+		return;
+	*source = (struct source){
+		.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
+		.users = 1,
+		.is_writable = is_writable,
+	};
+	if (source->fd < 0) {
+		free(source);
 		return;
 	}
-	*source = (struct source){.fd = fd, .users = 1};
 	grant->source = source;
 	join_sources(grant);
 	if (++source_count > source_max)
 		drop_source(oldest);
 }
 
+static struct grant **directory_bucket(ino_t number)
+{
+	return &directories[bucket_of((uint64_t)number, DIRECTORY_BUCKETS)];
+}
+
+static void hide(struct grant *grant)
+{
+	struct grant **place;
+
+	if (!grant->shown)
+		return;
+	place = directory_bucket(grant->shown->number);
+	while (*place != grant)
+		place = &(*place)->next_on_disk;
+	*place = grant->next_on_disk;
+	free(grant->shown);
+	grant->shown = NULL;
+}
+
 /*
- * Grants an inode, of which ``opens`` handles made here are still open. ``fd``, from which its bytes
- * can be read, or -1, is taken over; ``stored`` is the number of its content, or 0. Returns 0, or -1 when there is no memory: nothing is granted.
+ * Grants an inode, of which ``opens`` handles made here are still open. Its bytes can be read from
+ * ``fd``, or -1, which stays the caller's; names are looked up there if it is a directory's.
+ * ``stored`` is the number of its content, or 0. Returns 0, or -1 when there is no memory: nothing is
+ * granted.
  */
-EXPORTED int patchwork_grant(uint64_t ino, uint64_t opens, int fd, uint64_t stored)
+EXPORTED int patchwork_grant(uint64_t ino, uint64_t opens, int fd, int kind, uint64_t stored)
 {
 	struct grant **place, *grant;
 
@@ -165,19 +216,21 @@ EXPORTED int patchwork_grant(uint64_t ino, uint64_t opens, int fd, uint64_t stor
 	}
 	if (place) {
 		(*place)->opens += opens;
+		(*place)->kind = (enum patchwork_kind)kind;
 		open_count += opens;
 		if (stored)
 			(*place)->stored = stored;
 		if (fd >= 0)
 			give_source(*place, fd);
-	} else if (fd >= 0) {
-		close(fd);
 	}
 	pthread_mutex_unlock(&lock);
 	return place ? 0 : -1;
 }
 
-/* Takes a grant back; returns how many handles made here are open. */
+/*
+ * Takes a grant back; returns how many handles made here are open. Nobody changes the file any
+ * more when it returns, and what there is to learn of it is among the news.
+ */
 EXPORTED uint64_t patchwork_revoke(uint64_t ino)
 {
 	struct grant **place, *grant;
@@ -185,6 +238,11 @@ EXPORTED uint64_t patchwork_revoke(uint64_t ino)
 
 	pthread_mutex_lock(&lock);
 	place = find(ino);
+	while (place && (*place)->changing) {
+		(*place)->is_ending = 1;
+		pthread_cond_wait(&changed, &lock);
+		place = find(ino);
+	}
 	if (place) {
 		grant = *place;
 		opens = grant->opens;
@@ -192,10 +250,59 @@ EXPORTED uint64_t patchwork_revoke(uint64_t ino)
 		drop_source(grant);
 		*place = grant->next;
 		grant_count--;
+		hide(grant);
 		free(grant);
 	}
 	pthread_mutex_unlock(&lock);
 	return opens;
+}
+
+/* Says what stat(2) shows of a directory that is granted, until it is revoked or touched. */
+EXPORTED void patchwork_show(uint64_t ino, const struct fuse_attr *attr, int atime_follows)
+{
+	struct grant **place, **bucket;
+	struct shown *shown = NULL;
+	struct stat found;
+
+	pthread_mutex_lock(&lock);
+	place = find(ino);
+	if (place)
+		hide(*place);
+	if (place && (*place)->source && fstat((*place)->source->fd, &found) == 0)
+		shown = malloc(sizeof(*shown));
+	if (shown) {
+		*shown = (struct shown){
+			.attr = *attr,
+			.atime_follows = atime_follows,
+			.disk = found.st_dev,
+			.number = found.st_ino,
+		};
+		(*place)->shown = shown;
+		bucket = directory_bucket(found.st_ino);
+		(*place)->next_on_disk = *bucket;
+		*bucket = *place;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+/* Says when a name in a directory that is granted changed last. */
+EXPORTED void patchwork_touched(uint64_t ino, uint64_t seconds, uint32_t nanoseconds)
+{
+	struct grant **place;
+	struct shown *shown;
+
+	pthread_mutex_lock(&lock);
+	place = find(ino);
+	shown = place ? (*place)->shown : NULL;
+	if (shown) {
+		shown->attr.mtime = shown->attr.ctime = seconds;
+		shown->attr.mtimensec = shown->attr.ctimensec = nanoseconds;
+	}
+	if (shown && shown->atime_follows) {
+		shown->attr.atime = seconds;
+		shown->attr.atimensec = nanoseconds;
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 /* How many files are open by handles made here whose grants stand. */
@@ -227,158 +334,164 @@ EXPORTED void patchwork_pass(uint32_t pid)
 	pthread_mutex_unlock(&lock);
 }
 
-static void reply(int fuse_fd, const struct fuse_in_header *asked, const void *data, size_t length)
+static struct grant *find_kind(const struct fuse_in_header *asked, enum patchwork_kind kind)
 {
-	struct fuse_out_header header = {
-		.len = (uint32_t)(sizeof(header) + length),
-		.unique = asked->unique,
-	};
-	struct iovec parts[] = {
-		{.iov_base = &header, .iov_len = sizeof(header)},
-		{.iov_base = (void *)(uintptr_t)data, .iov_len = length},
-	};
+	struct grant **place = asked->pid != passed_pid || !passed_pid ? find(asked->nodeid) : NULL;
 
-	/* ENOENT says that nobody waits for it any more, ENODEV that the mount is gone. */
-	while (writev(fuse_fd, parts, length ? 2 : 1) < 0 && errno == EINTR)
-		;
+	return place && (*place)->kind == kind && !(*place)->is_ending ? *place : NULL;
 }
 
-static int answer_open(int fuse_fd, const struct fuse_in_header *asked,
-		       const struct fuse_open_in *how)
+int patchwork_find_shown(const struct fuse_in_header *asked, struct fuse_attr *shown)
 {
-	struct fuse_open_out opened = {
-		.fh = asked->nodeid | HANDLE_OF_GRANT,
-		.open_flags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH,
-	};
+	struct grant *grant;
+	int is_known;
+
+	pthread_mutex_lock(&lock);
+	grant = find_kind(asked, PATCHWORK_NAMES);
+	is_known = grant && grant->shown;
+	if (is_known)
+		*shown = grant->shown->attr;
+	pthread_mutex_unlock(&lock);
+	return is_known;
+}
+
+int patchwork_look_up(dev_t disk, ino_t number, struct fuse_attr *shown)
+{
+	struct grant *grant;
+	int is_known;
+
+	pthread_mutex_lock(&lock);
+	grant = *directory_bucket(number);
+	while (grant && (grant->shown->number != number || grant->shown->disk != disk))
+		grant = grant->next_on_disk;
+	is_known = grant && patchwork_keep_room();
+	if (is_known) {
+		*shown = grant->shown->attr;
+		patchwork_tell(grant->ino, PATCHWORK_LOOKED_UP);
+	}
+	pthread_mutex_unlock(&lock);
+	return is_known;
+}
+
+int patchwork_is_on_disk(const struct fuse_in_header *asked)
+{
+	int is_on_disk;
+
+	pthread_mutex_lock(&lock);
+	is_on_disk = find_kind(asked, PATCHWORK_ON_DISK) != NULL;
+	pthread_mutex_unlock(&lock);
+	return is_on_disk;
+}
+
+int patchwork_begin_use(const struct fuse_in_header *asked, struct patchwork_use *use)
+{
+	struct grant *grant;
+
+	pthread_mutex_lock(&lock);
+	grant = find_kind(asked, use->kind);
+	if (grant && (!grant->source || (use->writes && !grant->source->is_writable)))
+		grant = NULL;
+	if (grant && use->is_told && !patchwork_keep_room())
+		grant = NULL;
+	if (grant) {
+		use->fd = grant->source->fd;
+		use->source = grant->source;
+		use->grant = grant;
+		grant->source->users++;
+		grant->changing++;
+		leave_sources(grant);
+		join_sources(grant);
+	}
+	pthread_mutex_unlock(&lock);
+	return grant != NULL;
+}
+
+void patchwork_end_use(struct patchwork_use *use)
+{
+	pthread_mutex_lock(&lock);
+	if (use->is_told)
+		patchwork_tell(use->grant->ino, PATCHWORK_CHANGED);
+	leave(use->source);
+	if (--use->grant->changing == 0)
+		pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+int patchwork_open(const struct fuse_in_header *asked)
+{
 	struct grant **place = NULL;
 
-	if ((how->flags & O_ACCMODE) != O_RDONLY || how->flags & O_TRUNC)
-		return 0;
 	pthread_mutex_lock(&lock);
 	if (asked->pid != passed_pid || !passed_pid)
 		place = find(asked->nodeid);
+	if (place && (*place)->kind == PATCHWORK_NAMES)
+		place = NULL;
 	if (place) {
 		(*place)->opens++;
 		open_count++;
 	}
 	pthread_mutex_unlock(&lock);
-	if (!place)
-		return 0;
-	reply(fuse_fd, asked, &opened, sizeof(opened));
-	return 1;
+	return place != NULL;
 }
 
-static int answer_release(int fuse_fd, const struct fuse_in_header *asked,
-			  const struct fuse_release_in *how)
+int patchwork_close(const struct fuse_in_header *asked, uint64_t fh)
 {
 	struct grant **place;
+	int is_known = 0;
 
-	if (how->fh != (asked->nodeid | HANDLE_OF_GRANT))
-		return 0;
 	pthread_mutex_lock(&lock);
 	place = find(asked->nodeid);
-	if (place && (*place)->opens == 0)
-		place = NULL;
-	if (place) {
-		(*place)->opens--;
-		open_count--;
+	if (place && fh == (asked->nodeid | PATCHWORK_HANDLE)) {
+		is_known = (*place)->opens > 0;
+		(*place)->opens -= is_known;
+		open_count -= is_known;
+	} else if (place && (*place)->kind == PATCHWORK_ON_DISK && fh && !(fh & PATCHWORK_HANDLE) &&
+		   patchwork_keep_room()) {
+		/* Nothing is left to be done but to forget the handle. */
+		is_known = 1;
+		patchwork_tell(asked->nodeid, fh);
 	}
 	pthread_mutex_unlock(&lock);
-	if (!place)
-		return 0;
-	reply(fuse_fd, asked, NULL, 0);
-	return 1;
+	return is_known;
 }
 
-static ssize_t read_from(int fd, const struct fuse_read_in *what, void *room)
-{
-	ssize_t count;
-
-	do {
-		count = pread(fd, room, what->size, (off_t)what->offset);
-	} while (count < 0 && errno == EINTR);
-	return count;
-}
-
-/* Reads the bytes of a content that was found good, and keeps its file if there may be more. */
-static ssize_t read_stored(uint64_t ino, uint64_t stored, const struct fuse_read_in *what,
-			   void *room)
-{
-	int fd = patchwork_open_stored(stored);
-	struct grant **place;
-	ssize_t count;
-
-	if (fd < 0)
-		return -1;
-	count = read_from(fd, what, room);
-	pthread_mutex_lock(&lock);
-	place = find(ino);
-	if (count == (ssize_t)what->size && place && (*place)->stored == stored)
-		give_source(*place, fd);
-	else
-		close(fd);
-	pthread_mutex_unlock(&lock);
-	return count;
-}
-
-static int answer_read(int fuse_fd, const struct fuse_in_header *asked,
-		       const struct fuse_read_in *what, void *room)
+struct source *patchwork_begin_read(const struct fuse_in_header *asked, int *fd, uint64_t *stored)
 {
 	struct grant **place;
 	struct source *source = NULL;
-	uint64_t stored = 0;
-	ssize_t count;
 
-	/* The bytes are at rest, so by which handle they are read makes no difference. */
-	if (what->size > PATCHWORK_READ_MAX)
-		return 0;
+	*stored = 0;
 	pthread_mutex_lock(&lock);
 	place = find(asked->nodeid);
+	if (place && (*place)->kind == PATCHWORK_NAMES)
+		place = NULL;
+	if (place && !(*place)->source)
+		*stored = (*place)->stored;
 	if (place && (*place)->source) {
 		source = (*place)->source;
 		source->users++;
 		leave_sources(*place);
 		join_sources(*place);
-	} else if (place) {
-		stored = (*place)->stored;
+		*fd = source->fd;
 	}
 	pthread_mutex_unlock(&lock);
-	if (source) {
-		count = read_from(source->fd, what, room);
-		pthread_mutex_lock(&lock);
-		leave(source);
-		pthread_mutex_unlock(&lock);
-	} else if (stored) {
-		count = read_stored(asked->nodeid, stored, what, room);
-	} else {
-		return 0;
-	}
-	/* What cannot be read is for the daemon to tell of. */
-	if (count < 0)
-		return 0;
-	reply(fuse_fd, asked, room, (size_t)count);
-	return 1;
+	return source;
 }
 
-int patchwork_answer(int fuse_fd, const void *request, size_t length, void *room)
+void patchwork_keep_stored(uint64_t ino, uint64_t stored, int fd)
 {
-	const struct fuse_in_header *asked = request;
-	const void *body = asked + 1;
-	size_t rest;
+	struct grant **place;
 
-	if (length < sizeof(*asked) || asked->len != length)
-		return 0;
-	rest = length - sizeof(*asked);
-	switch (asked->opcode) {
-	case FUSE_OPEN:
-		return rest >= sizeof(struct fuse_open_in) && answer_open(fuse_fd, asked, body);
-	case FUSE_RELEASE:
-		return rest >= sizeof(struct fuse_release_in) &&
-		       answer_release(fuse_fd, asked, body);
-	case FUSE_READ:
-		return rest >= sizeof(struct fuse_read_in) &&
-		       answer_read(fuse_fd, asked, body, room);
-	default:
-		return 0;
-	}
+	pthread_mutex_lock(&lock);
+	place = find(ino);
+	if (place && (*place)->stored == stored)
+		give_source(*place, fd);
+	pthread_mutex_unlock(&lock);
+}
+
+void patchwork_end_read(struct source *source)
+{
+	pthread_mutex_lock(&lock);
+	leave(source);
+	pthread_mutex_unlock(&lock);
 }
