@@ -1,4 +1,4 @@
-"""`./dev bench [NAME …] [mount ROW …] [daemon PART …]`: runs the named benchmarks, or all of them."""
+"""`./dev bench [NAME …] [mount ROW …] [daemon PART …] [queue SCENARIO …]`: runs the named benchmarks, or all of them."""
 
 import argparse
 import importlib
@@ -15,9 +15,10 @@ from typing import NoReturn
 from bench.daemon import PARTS
 from bench.mount.run import ROWS
 from bench.options import Options
+from bench.queue import NAMES as SCENARIOS
 from bench.targets import Ratios, print_verdicts
 
-NAMES = ("daemon", "durability", "merge", "mount", "status", "worktree")
+NAMES = ("daemon", "durability", "merge", "mount", "queue", "status", "worktree")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,14 +28,18 @@ def parser() -> argparse.ArgumentParser:
         description="Runs benchmarks and prints medians, ratios, and how the targets were met.",
         epilog=f"Benchmarks: {', '.join(NAMES)}. "
         f"Rows of mount, to measure only these: {', '.join(row.name for row in ROWS)}. "
-        f"Parts of daemon: {', '.join(PARTS)}.",
+        f"Parts of daemon: {', '.join(PARTS)}. Scenarios of queue: {', '.join(SCENARIOS)}.",
     )
     made.add_argument(
-        "names", nargs="*", metavar="NAME", help="a benchmark, a row of mount, or a part of daemon"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a benchmark, a row of mount, a part of daemon, a scenario of queue",
     )
     made.add_argument(
         "--rounds", type=int, help="how often each row of mount, and part of daemon, is measured"
     )
+    made.add_argument("--seeds", type=int, help="how many traces each scenario of queue is run on")
     made.add_argument("--quick", action="store_true", help="less of everything, for a look")
     made.add_argument("--json", type=Path, metavar="FILE", help="also write what was measured")
     return made
@@ -55,16 +60,28 @@ def read(arguments: Sequence[str] | None = None) -> Asked:
     asked = parser().parse_intermixed_args(arguments)
     rows = tuple(name for name in asked.names if name in {row.name for row in ROWS})
     parts = tuple(name for name in asked.names if name in PARTS)
-    wanted = [name for name in asked.names if name not in {*rows, *parts}]
+    scenarios = tuple(name for name in asked.names if name in SCENARIOS)
+    wanted = [name for name in asked.names if name not in {*rows, *parts, *scenarios}]
     if unknown := [name for name in wanted if name not in NAMES]:
         parser().error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
     if asked.rounds is not None and asked.rounds < 1:
         parser().error("--rounds must be 1 or more")
+    if asked.seeds is not None and asked.seeds < 1:
+        parser().error("--seeds must be 1 or more")
     if rows:
         wanted.append("mount")
     if parts:
         wanted.append("daemon")
-    options = Options(rows=rows, parts=parts, rounds=asked.rounds, quick=asked.quick)
+    if scenarios:
+        wanted.append("queue")
+    options = Options(
+        rows=rows,
+        parts=parts,
+        scenarios=scenarios,
+        seeds=asked.seeds,
+        rounds=asked.rounds,
+        quick=asked.quick,
+    )
     return Asked(tuple(dict.fromkeys(wanted)) or NAMES, options, asked.json)
 
 

@@ -13,6 +13,12 @@ class Options:
     parts: tuple[str, ...] = ()
     """The parts of `bench.daemon` to run; all if there are none."""
 
+    scenarios: tuple[str, ...] = ()
+    """The scenarios of `bench.queue` to simulate; all if there are none."""
+
+    seeds: int | None = None
+    """How many traces a scenario of `bench.queue` is simulated on; None for as many as it likes."""
+
     rounds: int | None = None
     """How often; None for as often as the benchmark likes."""
 

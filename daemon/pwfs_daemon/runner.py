@@ -137,7 +137,9 @@ class QueueRepository(Protocol):
         key: TestKey,
         source_attempt_id: AttemptId,
     ) -> Attempt: ...
-    def land_item(self, item_id: ItemId, attempt_id: AttemptId) -> list[Landing]: ...
+    def land_item(
+        self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()
+    ) -> list[Landing]: ...
     def eject(self, item_id: ItemId, reason: EjectReason, detail: str) -> object: ...
     def create_test_workspace(self, name: str, root: TreeHash) -> Workspace: ...
     def destroy_workspace(self, workspace_id: WorkspaceId) -> object: ...
@@ -278,7 +280,7 @@ class QueueRunner:
         match action:
             case Compose(item_id, base_seq, stack, below):
                 merged = repo.candidate(base_seq, stack)
-                self._compositions[below, items[item_id].members] = Composition(
+                self._compositions[below, items[item_id].members, stack] = Composition(
                     base_seq, stack, below, merged.root, merged.conflicts
                 )
             case Start(item_id, base_seq, stack, key):
@@ -289,8 +291,8 @@ class QueueRunner:
                 repo.reuse_attempt(items[item_id], base_seq, stack, key, source)
             case Stop(attempt_id, why):
                 self._stop(attempt_id, why)
-            case Land(item_id, attempt_id):
-                landings = repo.land_item(item_id, attempt_id)
+            case Land(item_id, attempt_id, with_ids):
+                landings = repo.land_item(item_id, attempt_id, with_ids)
                 check_landing(_attempt(snapshot, attempt_id), landings)
                 log.info("landed", item=item_id, attempt=attempt_id, seq=landings[-1].seq)
             case Eject(item_id, reason, detail):

@@ -115,9 +115,11 @@ class RunnerRepository:
         """See `Repository.reuse_attempt`."""
         return self._repo.reuse_attempt(item, base_seq, stack, key, source_attempt_id)
 
-    def land_item(self, item_id: ItemId, attempt_id: AttemptId) -> list[Landing]:
+    def land_item(
+        self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()
+    ) -> list[Landing]:
         """See `Repository.land_item`."""
-        return self._repo.land_item(item_id, attempt_id)
+        return self._repo.land_item(item_id, attempt_id, with_ids)
 
     def eject(self, item_id: ItemId, reason: EjectReason, detail: str) -> QueueItem:
         """See `Repository.eject`."""

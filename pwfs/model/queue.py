@@ -109,7 +109,8 @@ class Certificate:
 
     ``stack`` on main at ``base_seq`` (the tree ``base_root``) gave ``root``, which passed
     ``command`` in attempt ``tested_by``: the item's own one, ``attempt_id``, or an earlier one of
-    the same tree, command and environment. ``members`` are the item's, the last of the stack.
+    the same tree, command and environment. ``members``, the last of the stack, are the item's and
+    those of the items that landed with it.
     ``main_seq`` and ``main_root`` are what main was until then. Certificates are numbered from 1,
     and ``previous`` is the digest (SHA-256 in hexadecimal digits) of the one before, '' for none.
     """

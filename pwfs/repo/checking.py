@@ -59,6 +59,7 @@ class Check:
         self.report = FsckReport()
         self._named: set[BlobHash] = set()
         self._bad: dict[BlobHash, str] = {}
+        self._attempt_before: int | None = None
 
     def steps(self) -> tuple[Callable[[], None], ...]:
         """What belongs to the repository's thread; then comes `blobs`, the longest, anywhere.
@@ -163,6 +164,7 @@ class Check:
             if before_seq:
                 self._touched(where, before_root, landing)
             before_seq, before_root = landing.seq, landing.root
+            self._attempt_before = landing.attempt_id
 
     def _touched(self, where: str, before: TreeHash, landing: Landing) -> None:
         """Compares the index of what a landing touched with what it changed."""
@@ -172,7 +174,7 @@ class Check:
                 self._problem(f"{where}: the index does not know that it touched {difference.path}")
 
     def _expected(self, landing: Landing, seq: Seq, root: TreeHash) -> TreeHash | None:
-        """The tree that a landing's operations give; an item's changes land as one tree."""
+        """The tree that a landing's operations give; what was tested together lands as one tree."""
         members: tuple[Member, ...] = (Member(landing.change_id, landing.version),)
         if landing.verified:
             if landing.attempt_id is None:
@@ -180,9 +182,11 @@ class Check:
             attempt = self._repo.attempt(landing.attempt_id)
             if attempt.state is not AttemptState.PASSED or attempt.key.root != landing.root:
                 raise Corrupt(what=f"attempt {attempt.id} did not pass on this tree")
-            members = self._repo.item(attempt.item_id).members
-            if members[0].change_id != landing.change_id:
+            if attempt.id == self._attempt_before:
                 return root
+            if members[0] not in attempt.stack:
+                raise Corrupt(what=f"attempt {attempt.id} did not test it")
+            members = attempt.stack[attempt.stack.index(members[0]) :]
         return self._replay.root_of(seq, root, members)
 
     def statuses(self) -> None:

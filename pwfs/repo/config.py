@@ -9,6 +9,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from pwfs.model.errors import Corrupt, InvalidArgument
+from pwfs.submit.line import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Config:
     may take ``test_timeout_s``, or less: the time of the slowest but for one in 20 of those that
     passed, and ``test_timeout_margin`` percent of it (0: only the first counts). A process of it may
     have ``test_memory_mb`` of memory (0: any). A failed test is repeated ``retries`` times.
-    ``max_speculative`` entries are tested at once, ``max_queued_per_agent`` may wait (0: any number).
+    ``max_speculative`` entries are tested at once, chosen by ``queue_policy``;
+    ``max_queued_per_agent`` may wait (0: any number).
     Files above ``max_blob_mb`` stay with their workspace.
     """
 
@@ -27,6 +29,7 @@ class Config:
     test_dir: str = "."
     test_timeout_s: int = 3600
     max_speculative: int = 1
+    queue_policy: str = Policy.WINDOW
     retries: int = 0
     test_timeout_margin: int = 0
     test_memory_mb: int = 0
@@ -85,6 +88,8 @@ def with_setting(config: Config, key: str, value: object) -> Config:
         raise InvalidArgument(name=key, reason="must be text")
     if name == "test_dir" and (str(value).startswith("/") or ".." in str(value).split("/")):
         raise InvalidArgument(name=key, reason="must be a directory inside the code base")
+    if name == "queue_policy" and value not in set(Policy):
+        raise InvalidArgument(name=key, reason=f"must be one of {', '.join(sorted(Policy))}")
     if name == "http_addr":
         host, _, port = str(value).rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:

@@ -1,18 +1,21 @@
 """How an item leaves the queue without landing, and what its submitter is told."""
 
+import bisect
 from dataclasses import replace
 
 from pwfs.merge.limits import is_too_large
 from pwfs.merge.lines import diff_hunks, is_binary
-from pwfs.model.changes import ChangeStatus
+from pwfs.model.changes import ChangeStatus, Landing
 from pwfs.model.ejection import Cause, Dispute, Ejection, Region, Remedy
 from pwfs.model.entries import FileEntry
 from pwfs.model.errors import BlobDamaged, BlobMissing
 from pwfs.model.events import EventType
-from pwfs.model.ids import ChangeId, ItemId
+from pwfs.model.ids import SEQ_ZERO, ChangeId, ItemId
+from pwfs.model.paths import RepoPath
 from pwfs.model.queue import Attempt, AttemptState, EjectReason, ItemState, Member, QueueItem
 from pwfs.repo.live import Conflict
 from pwfs.repo.queueing import Queueing
+from pwfs.views.compose import Layer
 
 _CAUSES = {
     EjectReason.CONFLICT: Cause.CONFLICT,
@@ -29,6 +32,7 @@ _REMEDIES = {
     Cause.INFRASTRUCTURE: Remedy.RESUBMIT,
     Cause.DEPENDENCY: Remedy.DEPENDENCY,
 }
+LANDINGS_SEARCHED_MAX = 1_000
 _BAD = (AttemptState.FAILED, AttemptState.TIMED_OUT, AttemptState.ERROR)
 
 
@@ -85,7 +89,7 @@ class Ejecting(Queueing):
         conflicts = self.compose(head, root, layers).conflicts()
         merges = not conflicts
         if reason is EjectReason.CONFLICT:
-            disputes = tuple(self._dispute(conflict) for conflict in conflicts)
+            disputes = tuple(self._dispute(conflict, layers) for conflict in conflicts)
             others = {dispute.with_change for dispute in disputes} - {None}
             remedy = Remedy.RESUBMIT if merges else Remedy.EDIT
             named = tuple(sorted(ChangeId(str(other)) for other in others))
@@ -144,14 +148,29 @@ class Ejecting(Queueing):
 
         return had(failed) - had(passed)
 
-    def _dispute(self, conflict: Conflict) -> Dispute:
+    def _dispute(self, conflict: Conflict, layers: tuple[Layer, ...]) -> Dispute:
         note = self.conflict_note(conflict)
         other = note.their_change
-        if other is None and note.conflicting_op:
-            op = self.log.op(note.conflicting_op)
-            other = op.change_id if op is not None else None
+        if other is None:
+            other = self._first_to_conflict(conflict.path, layers)
         regions = self._regions(conflict.base, conflict.theirs, conflict.yours)
         return Dispute(conflict.path, conflict.type, note.your_change, other, regions)
+
+    def _first_to_conflict(self, path: RepoPath, layers: tuple[Layer, ...]) -> ChangeId | None:
+        """The change by whose landing main came to conflict at a path; None if none is known.
+
+        Of the landings that touched it since the versions were begun, found by halving.
+        """
+        edits = [layer.edits.edits.get(path) for layer in layers]
+        since = min((edit.base_seq for edit in edits if edit is not None), default=SEQ_ZERO)
+        touching = self.log.landings_touching(path, since, LANDINGS_SEARCHED_MAX)
+
+        def conflicts(landing: Landing) -> bool:
+            live = self.compose(landing.seq, landing.root, layers)
+            return live.conflict_at(path) is not None
+
+        first = bisect.bisect_left(touching, True, key=conflicts)
+        return touching[first].change_id if first < len(touching) else None
 
     def _regions(
         self, base: FileEntry | None, theirs: FileEntry | None, yours: FileEntry | None

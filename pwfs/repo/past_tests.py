@@ -4,7 +4,7 @@ import math
 
 from pwfs.model.errors import NotFound
 from pwfs.model.ids import AttemptId, Seq
-from pwfs.model.queue import Attempt, Certificate, QueueItem, StoredCertificate
+from pwfs.model.queue import Attempt, Certificate, Member, StoredCertificate
 from pwfs.repo.conflicts import Conflicts
 
 LEARNT_FROM_MIN = 20
@@ -28,8 +28,8 @@ class PastTests(Conflicts):
         p95_s = took_s[math.ceil(0.95 * len(took_s)) - 1]
         return min(fixed_s, max(LEARNT_LIMIT_S_MIN, p95_s * (1 + margin / 100)))
 
-    def _certify(self, item: QueueItem, attempt: Attempt) -> None:
-        """Stores what was tested, in the transaction that lands it."""
+    def _certify(self, attempt: Attempt, members: tuple[Member, ...]) -> None:
+        """Stores what was tested, in the transaction that lands its last ``members``."""
         number, digest = self.log.last_certificate()
         # What passed first under a key was run; later ones may rest on its result.
         run = self.log.passed_attempt(attempt.key, oldest=True)
@@ -38,13 +38,13 @@ class PastTests(Conflicts):
         certificate = Certificate(
             number=number + 1,
             previous=digest,
-            item_id=item.id,
+            item_id=attempt.item_id,
             attempt_id=attempt.id,
             tested_by=run.id,
             base_seq=attempt.base_seq,
             base_root=self.main_at(attempt.base_seq)[1],
             stack=attempt.stack,
-            members=item.members,
+            members=members,
             root=attempt.key.root,
             command=attempt.key.command,
             environment_hash=attempt.key.environment_hash,

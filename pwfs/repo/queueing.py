@@ -336,31 +336,35 @@ class Queueing(PastTests):
         for attempt in self.log.attempts(states=[AttemptState.RUNNING]):
             self.finish_attempt(attempt.id, AttemptState.STOPPED, detail="the daemon ended")
 
-    def land_item(self, item_id: int, attempt_id: int) -> list[Landing]:
+    def land_item(
+        self, item_id: int, attempt_id: int, with_ids: Sequence[int] = ()
+    ) -> list[Landing]:
         """Lands an item exactly as it was tested: main becomes that tree in one step.
 
-        Each member gets a landing of its own, all with the tested tree: main never is a part of
-        an item.
+        The items ``with_ids`` were tested with it, before it in that order, and land with it. Each
+        member gets a landing of its own, all with the tested tree: main never is a part of them.
 
         Raises:
-            NotFound: the item is not in the queue any more.
+            NotFound: an item is not in the queue any more.
             StaleBase: main is not what the attempt was tested on.
         """
-        item, attempt = self._in_queue(item_id), self.attempt(attempt_id)
-        assert attempt.item_id == item.id and attempt.state is AttemptState.PASSED
-        assert attempt.stack[-len(item.members) :] == item.members
+        items = [self._in_queue(each) for each in (*with_ids, item_id)]
+        attempt = self.attempt(attempt_id)
+        assert attempt.item_id == item_id and attempt.state is AttemptState.PASSED
+        members = tuple(member for item in items for member in item.members)
+        assert attempt.stack[-len(members) :] == members
         head, head_root = self.main()
-        ahead = attempt.stack[: -len(item.members)]
+        ahead = attempt.stack[: -len(members)]
         if self.candidate(attempt.base_seq, ahead).root != head_root:
             raise StaleBase(expected_seq=attempt.base_seq, found_seq=head)
         whole = self.candidate(attempt.base_seq, attempt.stack).root
         assert whole == attempt.key.root, "what lands is what was tested"
         seqs: dict[RepoPath, Seq] = {}
-        for member in item.members:
+        for member in members:
             edits = self.edits(self.change(member.change_id), member.version).edits
             seqs.update((path, edit.seq) for path, edit in edits.items())
         with self.transaction():
-            self._certify(item, attempt)
+            self._certify(attempt, members)
             landed = [
                 self._land(
                     self.change(member.change_id),
@@ -370,9 +374,11 @@ class Queueing(PastTests):
                     seqs=seqs,
                     attempt_id=attempt.id,
                 )
+                for item in items
                 for member in item.members
             ]
-            self._leave(item, ItemState.LANDED)
+            for item in items:
+                self._leave(item, ItemState.LANDED)
         return landed
 
     def _announce_result(self, attempt: Attempt) -> None:

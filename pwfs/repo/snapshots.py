@@ -1,12 +1,16 @@
 """One consistent reading of the queue for its scheduler."""
 
+import os
 from collections.abc import Mapping
 
 from pwfs.model.ids import ChangeId
-from pwfs.model.queue import AttemptState, TestKey
+from pwfs.model.queue import AttemptState, EjectReason, ItemState, Member, TestKey
 from pwfs.repo.ejecting import Ejecting
+from pwfs.submit.history import DECISIONS_KEPT, History
+from pwfs.submit.line import Policy
 from pwfs.submit.snapshot import Composition, CompositionKey, Snapshot
 
+_BY_TEST = (EjectReason.TEST_FAILED, EjectReason.TIMEOUT)
 NOTHING_COMPOSED: Mapping[CompositionKey, Composition] = {}
 
 
@@ -32,6 +36,7 @@ class Snapshots(Ejecting):
         running = self.log.attempts(states=[AttemptState.RUNNING])
         own = [attempt for item in items for attempt in self.log.attempts(item.id)]
         others = [attempt for attempt in running if attempt.item_id not in queued_ids]
+        since = min((attempt.base_seq for attempt in own), default=head_seq)
         passed = {}
         for composition in compositions.values():
             if composition.root is None:
@@ -50,8 +55,25 @@ class Snapshots(Ejecting):
             command=self.config.test_cmd,
             environment_hash=environment_hash,
             paused=self.queue_paused,
+            policy=Policy(self.config.queue_policy),
             max_speculative=self.config.max_speculative,
+            cores=len(os.sched_getaffinity(0)),
             retries_max=self.config.retries,
+            landings=tuple(
+                (landing.seq, Member(landing.change_id, landing.version))
+                for landing in self.log.landings(since)
+            ),
+            landings_since=since,
+            history=self._queue_history(),
             compositions=dict(compositions),
             passed=passed,
         )
+
+    def _queue_history(self) -> History:
+        """Counts the last decisions that tests made."""
+        recent = tuple(
+            item.state is ItemState.LANDED
+            for item in self.log.decided_items(DECISIONS_KEPT)
+            if item.state is ItemState.LANDED or item.reason in _BY_TEST
+        )
+        return History(passed=sum(recent), failed=len(recent) - sum(recent), recent=recent)

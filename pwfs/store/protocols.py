@@ -224,6 +224,9 @@ class LandingLog(Protocol):
     def touched(self, path: RepoPath, until: Seq) -> Touch | None:
         """Tells the last landing that touched a path, as of a number."""
 
+    def landings_touching(self, path: RepoPath, since: Seq, limit: int) -> list[Landing]:
+        """Lists the first landings after ``since`` that touched a path, oldest first."""
+
     def touched_in(self, directory: RepoPath, until: Seq) -> dict[str, Touch]:
         """Tells the same of every name directly in a directory, deleted ones too."""
 

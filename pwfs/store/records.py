@@ -166,6 +166,9 @@ class QueueStore(Protocol):
     def items(self, states: Collection[ItemState] | None = None) -> list[QueueItem]:
         """Lists items in the order of the queue: higher priority first, then first come."""
 
+    def decided_items(self, limit: int) -> list[QueueItem]:
+        """Lists those that landed or were ejected of the items submitted last, oldest first."""
+
     def insert_attempt(
         self,
         item_id: ItemId,

@@ -105,6 +105,14 @@ class LandingTable:
         row = self._connection.row(_TOUCHED, (directory, name, until))
         return None if row is None else (decode_time(row[0]), Seq(row[1]))
 
+    def landings_touching(self, path: RepoPath, since: Seq, limit: int) -> list[Landing]:
+        rows = self._connection.rows(
+            f"{_SELECT} WHERE seq IN (SELECT landing FROM touched WHERE directory = ? AND name = ? "
+            "AND landing > ? ORDER BY landing LIMIT ?) ORDER BY seq",
+            (*split(path), since, limit),
+        )
+        return [_landing(row) for row in rows]
+
     def touched_in(self, directory: RepoPath, until: Seq) -> dict[str, Touch]:
         return {
             name: (decode_time(timestamp), Seq(op))

@@ -86,6 +86,7 @@ class SqliteLog:
         self.landings = landings.landings
         self.landing_of = landings.landing_of
         self.touched = landings.touched
+        self.landings_touching = landings.landings_touching
         self.touched_in = landings.touched_in
 
         trees = TreeTable(connection)
@@ -123,6 +124,7 @@ class SqliteLog:
         self.update_attempt = queue.update_attempt
         self.attempt = queue.attempt
         self.attempts = queue.attempts
+        self.decided_items = queue.decided_items
         self.passed_attempt = queue.passed_attempt
         self.queue_flag = queue.queue_flag
         self.set_queue_flag = queue.set_queue_flag

@@ -116,6 +116,14 @@ class QueueTable:
         )
         return [_item(row) for row in rows]
 
+    def decided_items(self, limit: int) -> list[QueueItem]:
+        condition, values = _in_states([ItemState.LANDED, ItemState.EJECTED])
+        rows = self._connection.rows(
+            f"SELECT {_ITEM} FROM queue_items WHERE {condition} ORDER BY id DESC LIMIT ?",
+            [*values, limit],
+        )
+        return [_item(row) for row in reversed(list(rows))]
+
     def insert_attempt(
         self,
         item_id: ItemId,

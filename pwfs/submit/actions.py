@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pwfs.model.ids import AttemptId, ItemId, Seq, TreeHash
+from pwfs.model.ids import AttemptId, ChangeId, ItemId, Seq, TreeHash
 from pwfs.model.queue import EjectReason, Member, TestKey
 
 
@@ -32,13 +32,18 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """Certify an item on main as it is by the result of an earlier attempt on the same tree."""
+    """Certify an item on main as it is by the result of an earlier attempt on the same tree.
+
+    ``independent_of`` names the changes that the two trees differ in, all of which a rule calls
+    independent of the item; none where they are the same.
+    """
 
     item_id: ItemId
     base_seq: Seq
     stack: tuple[Member, ...]
     key: TestKey
     source_attempt_id: AttemptId
+    independent_of: tuple[ChangeId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Land:
-    """Make main the tree that an attempt tested; its base is main as it is."""
+    """Make main the tree that an attempt tested; its base is main as it is.
+
+    ``with_ids`` are the items before it that were tested with it and land with it.
+    """
 
     item_id: ItemId
     attempt_id: AttemptId
+    with_ids: tuple[ItemId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """What may never happen, checked by other means than the plan was made.
 
 The runner checks each plan before it carries it out, tests check whole histories. Each check
-names the promise it holds: green, identity, order, dependencies, evidence, conservation, bounds.
+names the promise it holds: green, identity, order, independence, dependencies, evidence, conservation, bounds.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pwfs.model.changes import Landing
-from pwfs.model.ids import AttemptId, ItemId, Seq
+from pwfs.model.ids import AttemptId, ChangeId, ItemId, Seq
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -19,7 +19,8 @@ from pwfs.model.queue import (
     TestKey,
 )
 from pwfs.submit.actions import Action, Compose, Eject, Land, Reuse, Start, Stop
-from pwfs.submit.forecast import ERROR_RETRIES_MAX
+from pwfs.submit.line import Policy
+from pwfs.submit.reading import ERROR_RETRIES_MAX
 from pwfs.submit.snapshot import Composition, Snapshot
 
 
@@ -82,7 +83,12 @@ def check_history(
             by_attempt.setdefault(AttemptId(landing.attempt_id), []).append(landing)
     for attempt_id, made in by_attempt.items():
         check_landing(by_id[attempt_id], made)
-    landed_items = Counter(by_id[attempt_id].item_id for attempt_id in by_attempt)
+    owner = {member: item.id for item in items for member in item.members}
+    landed_items = Counter(
+        item_id
+        for attempt_id in by_attempt
+        for item_id in {by_id[attempt_id].item_id} | _owners(by_id[attempt_id], owner)
+    )
     for item in items:
         expected = int(item.state is ItemState.LANDED)
         found = landed_items[item.id]
@@ -98,6 +104,10 @@ def check_history(
         set(landed_items) <= {item.id for item in items},
         "something landed that was never submitted",
     )
+
+
+def _owners(attempt: Attempt, owner: Mapping[Member, ItemId]) -> set[ItemId]:
+    return {owner[member] for member in attempt.stack if member in owner}
 
 
 class _Checked:
@@ -126,7 +136,9 @@ class _Checked:
                 self._stack(action.item_id, action.base_seq, action.stack)
 
     def _land(self, action: Land) -> None:
-        snapshot, item = self._snapshot, self._first(action.item_id)
+        snapshot = self._snapshot
+        items = [self._undisputed(i, action.with_ids) for i in (*action.with_ids, action.item_id)]
+        item, stack = items[-1], tuple(member for item in items for member in item.members)
         attempt = self._attempts.get(action.attempt_id)
         _hold("pause", not snapshot.paused, f"item {item.id} would land while paused")
         if attempt is None or attempt.item_id != item.id:
@@ -134,16 +146,17 @@ class _Checked:
         _hold("green", attempt.state is AttemptState.PASSED, f"attempt {attempt.id} not passed")
         _hold(
             "identity",
-            attempt.base_seq == snapshot.head_seq and attempt.stack == item.members,
+            attempt.base_seq == snapshot.head_seq and attempt.stack == stack,
             f"attempt {attempt.id} tested something else than landing item {item.id} gives",
         )
-        exact = self._exact(item)
+        exact = self._exact(item, stack)
         _hold(
             "identity",
             exact.root is not None and attempt.key == snapshot.key(exact.root),
             f"attempt {attempt.id} tested {attempt.key}, landing gives {exact.root}",
         )
-        missing = sorted(snapshot.missing(item))
+        coming = {member.change_id for member in stack}
+        missing = sorted(c for item in items for c in snapshot.missing(item) - coming)
         _hold("dependencies", not missing, f"item {item.id} would land before {missing}")
 
     def _eject(self, action: Eject) -> None:
@@ -160,8 +173,8 @@ class _Checked:
             is_lost = bool(snapshot.missing(item) - coming)
             _hold("evidence", is_lost, f"item {item.id} lost no dependency")
             return
-        self._first(item.id)
-        exact = self._exact(item)
+        self._undisputed(item.id, ())
+        exact = self._exact(item, item.members)
         if action.reason is EjectReason.CONFLICT:
             _hold("evidence", exact.root is None, f"item {item.id} merges with main")
             return
@@ -171,20 +184,42 @@ class _Checked:
         evidence = self._attempts[action.attempt_id]
         _hold(
             "evidence",
-            evidence.item_id == item.id and evidence.key == key,
+            evidence.item_id == item.id and self._is_as_good(evidence, item, key, item.members),
             f"attempt {evidence.id} tested another tree than item {item.id} on main",
         )
         _hold("evidence", snapshot.passed_by(key) is None, f"item {item.id}'s tree passed")
         self._check_counts(item, key, action.reason)
 
     def _check_counts(self, item: QueueItem, key: TestKey, reason: EjectReason) -> None:
-        states = Counter(a.state for a in self._snapshot.attempts_of(item, key))
+        states = Counter(
+            attempt.state
+            for attempt in self._snapshot.attempts
+            if attempt.item_id == item.id and self._is_as_good(attempt, item, key, item.members)
+        )
         if reason is EjectReason.INFRASTRUCTURE:
             is_proven = states[AttemptState.ERROR] > ERROR_RETRIES_MAX
         else:
             failures = states[AttemptState.FAILED] + states[AttemptState.TIMED_OUT]
             is_proven = failures > self._snapshot.retries_max
         _hold("evidence", is_proven, f"item {item.id} has attempts left: {dict(states)}")
+
+    def _is_as_good(
+        self, attempt: Attempt, item: QueueItem, key: TestKey, stack: tuple[Member, ...]
+    ) -> bool:
+        """Whether an attempt tested a tree, or one that differs only in what the item ignores."""
+        if attempt.key == key:
+            return True
+        difference = self._difference(attempt, stack)
+        return (
+            attempt.key == self._snapshot.key(attempt.key.root)
+            and attempt.base_seq >= self._snapshot.landings_since
+            and bool(difference)
+            and all(_is_independent(self._snapshot, item, change) for change in difference)
+        )
+
+    def _difference(self, attempt: Attempt, stack: tuple[Member, ...]) -> set[ChangeId]:
+        landed = {m for seq, m in self._snapshot.landings if seq > attempt.base_seq}
+        return {m.change_id for m in (landed | set(stack)) ^ set(attempt.stack)}
 
     def _test(self, action: Start | Reuse) -> None:
         snapshot = self._snapshot
@@ -205,7 +240,21 @@ class _Checked:
             _hold("pause", not snapshot.paused, f"item {item.id} would start while paused")
             _hold("bounds", source is None, f"item {item.id}'s tree passed in {source}")
         else:
+            self._reuse(action, item, source)
+
+    def _reuse(self, action: Reuse, item: QueueItem, source: AttemptId | None) -> None:
+        if not action.independent_of:
             _hold("green", source is not None, f"nothing passed for item {item.id}")
+            return
+        attempt = self._attempts[action.source_attempt_id]
+        _hold("green", attempt.state is AttemptState.PASSED, f"attempt {attempt.id} not passed")
+        is_told = set(action.independent_of) == self._difference(attempt, action.stack)
+        is_good = self._is_as_good(attempt, item, action.key, action.stack)
+        _hold(
+            "independence",
+            attempt.item_id == item.id and is_told and is_good,
+            f"attempt {attempt.id} differs from item {item.id} on main in more than it ignores",
+        )
 
     def _stack(self, item_id: ItemId, base_seq: Seq, stack: tuple[Member, ...]) -> QueueItem:
         """Order: whole items, each once, in the queue's order, this one last, on main's head."""
@@ -223,19 +272,41 @@ class _Checked:
         _hold("order", is_ordered, f"item {item_id}'s stack is {stack}")
         return item
 
-    def _first(self, item_id: ItemId) -> QueueItem:
+    def _undisputed(self, item_id: ItemId, with_ids: tuple[ItemId, ...]) -> QueueItem:
+        """Order: whoever is before it is independent of it, or lands with it."""
         item = self._items.get(item_id)
         if item is None:
             raise InvariantBroken(f"conservation: item {item_id} is not queued")
-        _hold("order", self._order[0].id == item_id, f"item {item_id} is not the first")
+        for other in self._order[: self._order.index(item)]:
+            is_free = other.id in with_ids or all(
+                _is_independent(self._snapshot, item, member.change_id) for member in other.members
+            )
+            _hold("order", is_free, f"item {item_id} would be decided before {other.id}")
         return item
 
-    def _exact(self, item: QueueItem) -> Composition:
+    def _exact(self, item: QueueItem, stack: tuple[Member, ...]) -> Composition:
         snapshot = self._snapshot
-        found = snapshot.compositions.get((snapshot.head_root, item.members))
-        if found is None or found.base_seq != snapshot.head_seq or found.stack != item.members:
-            raise InvariantBroken(f"evidence: item {item.id} was not merged on main itself")
-        return found
+        for (_, members, _), found in snapshot.compositions.items():
+            is_on_main = found.base_seq == snapshot.head_seq and found.stack == stack
+            if members == item.members and is_on_main:
+                return found
+        raise InvariantBroken(f"evidence: item {item.id} was not merged on main itself")
+
+
+def _is_independent(snapshot: Snapshot, item: QueueItem, change_id: ChangeId) -> bool:
+    """Independence: all targets are known, none is shared, and neither needs the other."""
+    targets = snapshot.targets
+    own = [member.change_id for member in item.members]
+    if change_id not in targets or any(change not in targets for change in own):
+        return False
+    if any(targets[change] & targets[change_id] for change in own):
+        return False
+    needed, pending = set[ChangeId](), [*own, change_id]
+    while pending:
+        others = set(snapshot.dependencies.get(pending.pop(), ())) - needed
+        needed |= others
+        pending.extend(others)
+    return change_id not in needed and not needed.intersection(own)
 
 
 def _bounds(snapshot: Snapshot, actions: Iterable[Action]) -> None:
@@ -255,11 +326,15 @@ def _bounds(snapshot: Snapshot, actions: Iterable[Action]) -> None:
             departed.append(action.item_id)
             is_lost = isinstance(action, Eject) and action.reason is EjectReason.DEPENDENCY
             decided += not is_lost
+            departed.extend(action.with_ids if isinstance(action, Land) else ())
     kept = [attempt for attempt in snapshot.running() if attempt.id not in stopped]
     testing = [attempt.item_id for attempt in kept] + started
     if started:
-        _hold("bounds", len(testing) <= snapshot.max_speculative, f"{len(testing)} tests at once")
-    _hold("bounds", len(set(testing)) == len(testing), "an item would be tested twice at once")
+        is_auto = snapshot.policy is Policy.AUTO
+        width = max(snapshot.max_speculative, snapshot.cores * is_auto)
+        _hold("bounds", len(testing) <= width, f"{len(testing)} tests at once")
+    is_once = len(set(testing)) == len(testing) or snapshot.policy in (Policy.TREE, Policy.AUTO)
+    _hold("bounds", is_once, "an item would be tested twice at once")
     under_test = [attempt.key for attempt in kept] + keys
     _hold("bounds", len(set(keys)) == len(keys), "a tree would be tested twice at once")
     _hold("bounds", all(under_test.count(key) == 1 for key in keys), "a tree is tested already")

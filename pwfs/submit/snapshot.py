@@ -5,9 +5,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pwfs.model.ids import AttemptId, ChangeId, ItemId, Seq, TreeHash
+from pwfs.model.ids import SEQ_ZERO, AttemptId, ChangeId, ItemId, Seq, TreeHash
 from pwfs.model.queue import Attempt, AttemptState, Member, QueueItem, TestKey
 from pwfs.model.views import ConflictEvent
+from pwfs.submit.history import NOTHING_DECIDED, History
+from pwfs.submit.line import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,8 @@ class Composition:
     conflicts: tuple[ConflictEvent, ...] = ()
 
 
-CompositionKey = tuple[TreeHash, tuple[Member, ...]]
-"""The tree below, and the members laid on it."""
+CompositionKey = tuple[TreeHash, tuple[Member, ...], tuple[Member, ...]]
+"""The tree below, the members laid on it, and the whole stack: scenarios may have equal trees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +42,18 @@ class Snapshot:
         depends on others, and ``landed`` those of these others that are part of main.
     The settings:
         ``command`` (empty: nothing can be tested), ``environment_hash`` (see
-        `hash_environment`), ``paused``, ``max_speculative`` (1 is linear), ``retries_max``, how
-        often a failed test of the same tree is repeated.
+        `hash_environment`), ``paused``, ``policy``, ``max_speculative`` (1 is linear), ``cores``
+        (for the policy ``auto``), ``retries_max``, how often a failed test of the same tree is
+        repeated.
+    The past:
+        ``landings`` are all after ``landings_since``, oldest first: an attempt on an older main
+        counts only if its tree is the one wanted. ``history`` are counts for the policies.
+    The rule of independence:
+        ``targets`` are what a declared rule says that a change concerns; two changes whose
+        targets are known and have none in common are independent. Without an entry a change
+        may disagree with every other.
     What whoever carries the plan out found out for it:
-        ``compositions`` by the tree below and the members on it, ``passed`` an attempt that
+        ``compositions`` by the tree below, the members on it and the stack, ``passed`` an attempt that
         passed under a key. Leaving some out costs a repeated `Compose` or test, nothing else.
     """
 
@@ -56,8 +66,14 @@ class Snapshot:
     command: str
     environment_hash: str
     paused: bool = False
+    policy: Policy = Policy.WINDOW
     max_speculative: int = 1
+    cores: int = 1
     retries_max: int = 0
+    landings: tuple[tuple[Seq, Member], ...] = ()
+    landings_since: Seq = SEQ_ZERO
+    history: History = NOTHING_DECIDED
+    targets: Mapping[ChangeId, frozenset[str]] = field(default_factory=dict)
     compositions: Mapping[CompositionKey, Composition] = field(default_factory=dict)
     passed: Mapping[TestKey, AttemptId] = field(default_factory=dict)
 

@@ -175,6 +175,7 @@ def test_settings_are_checked(unchanged: Project) -> None:
         ("test-command", "x", "test-cmd"),
         ("retries", "many", "whole number"),
         ("max-speculative", "0", "at least 1"),
+        ("queue-policy", "quick", "auto, batch, linear, tree, window"),
         ("http-addr", "here", "HOST:PORT"),
         ("test-dir", "../up", "inside the code base"),
     ):

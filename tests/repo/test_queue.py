@@ -143,6 +143,9 @@ def test_a_conflict_names_its_lines_and_whose_they_are(repo: Repository) -> None
     item = repo.submit(["two"], agent="a")
     for name in ("three", "one"):
         repo.land(name, agent="a")
+    # Another that edits that file, but nothing that the item concerns.
+    write(repo, workspace_on(repo, "Four"), "README", shown(repo)["README"].replace("5\n", "5!\n"))
+    repo.land("four", agent="a")
     ejection = _ejected(repo, item, EjectReason.CONFLICT)
     assert (ejection.cause, ejection.remedy) == (Cause.CONFLICT, Remedy.EDIT)
     assert not ejection.merges

@@ -93,6 +93,10 @@ class LandingConformance:
         assert log.touched(path("d/a"), first.seq) == (later(1), 11)
         assert log.touched(path("d/a"), Seq(first.seq - 1)) is None
         assert log.touched(path("d"), second.seq) is None
+        assert log.landings_touching(path("d/a"), Seq(0), 9) == [first, second]
+        assert log.landings_touching(path("d/a"), Seq(0), 1) == [first]
+        assert log.landings_touching(path("d/a"), first.seq, 9) == [second]
+        assert log.landings_touching(path("d"), Seq(0), 9) == []
         assert log.touched_in(ROOT, second.seq) == {"a": (later(1), 10)}
         assert log.touched_in(path("d"), second.seq) == {"a": (later(2), 20)}
         assert log.touched_in(path("d"), first.seq) == {"a": (later(1), 11)}

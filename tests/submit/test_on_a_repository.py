@@ -159,6 +159,26 @@ async def test_the_queue_empties_as_it_should(repo: Repository, width: int, seed
         assert len(judge.tested) == len(set(judge.tested))
 
 
+@pytest.mark.parametrize("policy", ["tree", "batch", "auto"])
+async def test_every_policy_empties_the_queue(repo: Repository, policy: str) -> None:
+    """Whatever chooses the tests, the same lands; what a batch lands is one tree that was tested."""
+    repo.set_setting("max-speculative", 3)
+    repo.set_setting("queue-policy", policy)
+    submit_twelve(repo)
+    judge = Judge(repo, 5)
+    async with serving(repo, judge):
+        await emptied(repo)
+    assert fates(repo).items() >= FATES.items()
+    assert list(fates(repo).values()).count("landed") == 5 + 1 + 3
+    main = texts(repo, repo.main()[1])
+    assert main["shared.txt"].count("edited by") == 5
+    assert "red.txt" not in main
+    for landing in repo.landings():
+        if landing.verified and landing.attempt_id:
+            assert landing.root == repo.attempt(landing.attempt_id).key.root
+            assert landing.root in judge.tested
+
+
 async def test_a_landing_around_the_queue_reparents(repo: Repository) -> None:
     """Main moves under running tests: they start again on it, and nothing of it is lost."""
     repo.set_setting("max-speculative", 3)

@@ -5,7 +5,7 @@ are held by the scenario on trio's mock clock, but for the last ones, which run 
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,10 +94,12 @@ class RepositoryWorld(World):
     async def settled(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    def land_item(self, item_id: ItemId, attempt_id: AttemptId) -> list[Landing]:
+    def land_item(
+        self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()
+    ) -> list[Landing]:
         if self.trouble:
             raise self.trouble.pop()
-        landings = super().land_item(item_id, attempt_id)
+        landings = super().land_item(item_id, attempt_id, with_ids)
         self.tell()
         return landings
 

@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 from pwfs.model.errors import DependencyNotLanded
 from pwfs.model.ids import ChangeId, ItemId
 from pwfs.model.queue import AttemptState, ItemState, TestKey
-from pwfs.submit.forecast import ERROR_RETRIES_MAX
+from pwfs.submit import Policy
+from pwfs.submit.reading import ERROR_RETRIES_MAX
 from tests.submit.serial import SerialQueue
 from tests.submit.world import Crash, Edit, World, lay
 
@@ -73,9 +74,15 @@ submissions = st.builds(
 class QueueMachine(RuleBasedStateMachine):
     """See the module."""
 
-    @initialize(width=st.integers(1, 4), retries=st.integers(0, 2), crash_after=st.integers(0, 40))
-    def begin(self, width: int, retries: int, crash_after: int) -> None:
+    @initialize(
+        policy=st.sampled_from(Policy),
+        width=st.integers(1, 4),
+        retries=st.integers(0, 2),
+        crash_after=st.integers(0, 40),
+    )
+    def begin(self, policy: Policy, width: int, retries: int, crash_after: int) -> None:
         self.world = World(
+            policy=policy,
             max_speculative=width,
             retries_max=retries,
             clashes=set(CLASHES),
@@ -192,7 +199,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.world.restart()
         except Crash:
             self.world.restart()
-        if not self.world.paused:
+        if not self.world.paused and self.world.policy in (Policy.LINEAR, Policy.WINDOW):
             assert self.trees_under_test() == before, "after a restart, other decisions"
 
     def trees_under_test(self) -> set[TestKey]:
@@ -244,11 +251,11 @@ def test_the_queue_equals_the_serial_reference_for_long() -> None:
     )
 
 
-def stroll(seed: int, steps: int) -> QueueMachine:
+def stroll(policy: Policy, seed: int, steps: int) -> QueueMachine:
     """A walk of the machine with many more submissions and ends of tests than hypothesis draws."""
     chance = random.Random(seed)
     machine = QueueMachine()
-    machine.begin(chance.randint(1, 4), chance.randint(0, 2), chance.randint(0, 60))
+    machine.begin(policy, chance.randint(1, 4), chance.randint(0, 2), chance.randint(0, 60))
     for _ in range(steps):
         match chance.choices(range(8), (8, 12, 3, 1, 1, 1, 1, 1))[0]:
             case 0:
@@ -286,11 +293,12 @@ def _submission(chance: random.Random) -> Submission:
     return Submission(drafts, after, chance.choice((0, 0, 0, 5)))
 
 
-def test_strolls_equal_the_serial_reference() -> None:
+@pytest.mark.parametrize("policy", Policy)
+def test_strolls_equal_the_serial_reference(policy: Policy) -> None:
     """Busy queues, where every fate and every action occurs often, come out as they should."""
     fates: Counter[str] = Counter()
     for seed in range(25):
-        fates.update(stroll(seed, steps=60).serial.fates.values())
+        fates.update(stroll(policy, seed, steps=60).serial.fates.values())
     for fate in ("landed", "test_failed", "conflict", "dependency", "cancelled"):
         assert fates[fate] > 20, fates
 

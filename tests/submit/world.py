@@ -30,7 +30,9 @@ from pwfs.submit import (
     Compose,
     Composition,
     Eject,
+    History,
     Land,
+    Policy,
     Reuse,
     Snapshot,
     Start,
@@ -87,6 +89,9 @@ class World:
     """See the module. ``candidates`` and nothing else is lost in a crash."""
 
     max_speculative: int = 1
+    policy: Policy = Policy.WINDOW
+    history_counts: History = field(default_factory=History)
+    targets: dict[ChangeId, frozenset[str]] = field(default_factory=dict)
     retries_max: int = 0
     command: str = "make test"
     environment_hash: str = "e" * 64
@@ -179,7 +184,11 @@ class World:
             environment_hash=self.environment_hash,
             paused=self.paused,
             max_speculative=self.max_speculative,
+            policy=self.policy,
             retries_max=self.retries_max,
+            landings=tuple((m.seq, Member(m.change_id, m.version)) for m in self.landings),
+            history=self.history_counts,
+            targets=self.targets,
         )
 
     def head_seq(self) -> Seq:
@@ -248,30 +257,35 @@ class World:
     ) -> Attempt:
         source = self.attempts[source_attempt_id]
         assert source.state is AttemptState.PASSED
-        assert source.key == key
+        assert source.key == key or self.targets
         attempt = replace(
             source,
             id=AttemptId(len(self.attempts) + 1),
             item_id=item.id,
             base_seq=base_seq,
             stack=tuple(stack),
+            key=key,
         )
         self.sources[attempt.id] = source_attempt_id
         self._store(attempt)
         return attempt
 
-    def land_item(self, item_id: ItemId, attempt_id: AttemptId) -> list[Landing]:
-        item, attempt = self.items[item_id], self.attempts[attempt_id]
+    def land_item(
+        self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()
+    ) -> list[Landing]:
+        items = [self.items[other] for other in (*with_ids, item_id)]
+        attempt = self.attempts[attempt_id]
         if attempt.base_seq != self.head_seq():
             raise StaleBase(attempt.base_seq, self.head_seq())
-        assert item.state is ItemState.QUEUED
         tree, made = self.main, []
-        for member in item.members:
-            merged = lay(tree, self.changes[member.change_id])
-            assert isinstance(merged, tuple)
-            tree = merged
-            made.append(self._append_landing(member, tree, attempt_id))
-        self._finish_item(item_id, ItemState.LANDED)
+        for item in items:
+            assert item.state is ItemState.QUEUED
+            for member in item.members:
+                merged = lay(tree, self.changes[member.change_id])
+                assert isinstance(merged, tuple)
+                tree = merged
+                made.append(self._append_landing(member, tree, attempt_id))
+            self._finish_item(item.id, ItemState.LANDED)
         check_landing(attempt, made)
         return made
 
@@ -317,7 +331,7 @@ class World:
             case Compose():
                 answer = self.candidate(action.base_seq, action.stack)
                 members = self.items[action.item_id].members
-                self.candidates[action.below, members] = Composition(
+                self.candidates[action.below, members, action.stack] = Composition(
                     action.base_seq, action.stack, action.below, answer.root, answer.conflicts
                 )
             case Start():
@@ -330,7 +344,7 @@ class World:
             case Stop():
                 self.finish_attempt(action.attempt_id, AttemptState.STOPPED, None, None, action.why)
             case Land():
-                self.land_item(action.item_id, action.attempt_id)
+                self.land_item(action.item_id, action.attempt_id, action.with_ids)
             case Eject():
                 self.eject(action.item_id, action.reason, action.detail)
         if not isinstance(action, Compose):
@@ -377,6 +391,14 @@ class World:
         if self.stored == self.crash_after:
             raise Crash
         return self.settle() if settle else []
+
+    def release_tree(self, names: str) -> list[Action]:
+        """Lets the test of exactly that stack end, by its verdict."""
+        attempt = next(a for a in self.running() if _names(a.stack) == names)
+        is_green = self.verdict(self.trees[attempt.key.root])
+        state = AttemptState.PASSED if is_green else AttemptState.FAILED
+        self.finish_attempt(attempt.id, state, int(not is_green), None, "")
+        return self.settle()
 
     def release_all(self) -> None:
         """Lets all tests end, oldest first, until none is left."""

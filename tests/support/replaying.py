@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pwfs.model.changes import Landing
-from pwfs.model.ids import SEQ_ZERO, AttemptId, BlobHash
+from pwfs.model.ids import SEQ_ZERO, AttemptId, BlobHash, Seq
 from pwfs.model.ops import Op
+from pwfs.model.paths import RepoPath
 from pwfs.model.queue import Member
 from pwfs.repo.layout import Layout
 from pwfs.repo.repository import Repository
@@ -111,10 +112,12 @@ class _Replay:
             root = candidate.root
         if root != landing.root:
             yield f"landing {landing.seq} gives tree {root}, recorded is {landing.root}"
-        change = self._new.change(landing.change_id)
-        edits = self._new.edits(change, landing.version).edits
+        seqs: dict[RepoPath, Seq] = {}
+        for member in members or ():
+            edits = self._new.edits(self._new.change(member.change_id), member.version).edits
+            seqs.update((path, edit.seq) for path, edit in edits.items())
         touched = [
-            (each.path, edits[each.path].seq if each.path in edits else SEQ_ZERO)
+            (each.path, seqs.get(each.path, SEQ_ZERO))
             for each in diff_trees(self._new.trees, before, root)
         ]
         made = self._new.log.append_landing(
@@ -138,9 +141,10 @@ def members_of(log: SqliteLog, landing: Landing) -> tuple[Member, ...] | None:
         return (Member(landing.change_id, landing.version),)
     attempt = log.attempt(AttemptId(landing.attempt_id))
     assert attempt is not None, f"landing {landing.seq} names attempt {landing.attempt_id}"
-    item = log.item(attempt.item_id)
-    assert item is not None
-    return item.members if item.members[0].change_id == landing.change_id else None
+    before = next(iter(log.landings(Seq(landing.previous_seq - 1), limit=1)), None)
+    if before is not None and before.attempt_id == landing.attempt_id:
+        return None
+    return attempt.stack[attempt.stack.index(Member(landing.change_id, landing.version)) :]
 
 
 @contextmanager

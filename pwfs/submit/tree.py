@@ -1,0 +1,196 @@
+"""`tree`: speculation on either outcome of each item ahead, the likeliest scenario first.
+
+The probability that a test is needed is the product of the probabilities of what its scenario
+assumes (Uber's SubmitQueue, EuroSys 2019). They are worked out along the line: an item's is made of
+the scenarios that have a verdict, each by its own probability, and of what the repository's history
+says about the rest. Scenarios that are not likely enough are not tested yet: one of those ahead
+will be decided, and then they are certain or pointless.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pwfs.model.ids import ItemId
+from pwfs.submit.history import History
+from pwfs.submit.line import Entry, Line, Scenario, Verdict, Wish
+
+START_AT = 0.12
+"""A test may start if it is needed with at least this probability."""
+MORE_AT = 0.35
+"""Besides an item's likeliest scenario others start if their weighted probability is this."""
+WEIGHT_PER_FOLLOWER, WEIGHT_MAX = 0.3, 5.0
+"""A scenario weighs more the more items wait for the item: a wrong guess costs all of them time."""
+KEEP_AT = 0.01
+"""A test that runs is stopped under it."""
+REPEAT_AT = 0.8
+"""A failed test is repeated only where its scenario is all but certain."""
+STRANGERS_MAX = 100.0
+"""Among so many some disagree; more need not be counted."""
+FLAKE_ODDS = 0.1
+"""How likely a test passes that failed before."""
+GOOD_ONCE_PASSED = 0.98
+"""How likely an item that was in a tree that passed is good by itself."""
+SCOUT: Scenario = frozenset()
+"""Where no scenario is likely, an item is tested on main for what that tells of it, if there is room."""
+_RUNNING_BONUS = 2.0
+"""A test under way gives its place to one that is twice as likely only: its work would be lost."""
+
+
+def wish_tree(line: Line) -> list[Wish]:
+    """Wishes for every scenario that is likely enough, the likeliest first."""
+    odds: dict[ItemId, float] = {}
+    followers = count_followers(line.entries)
+    ranked: list[tuple[float, int, Wish]] = []
+    for position, entry in enumerate(line.entries):
+        # In one order whatever made the sets, so that equal lines give equal sums and wishes.
+        scenarios = sorted(entry.trials.keys() | entry.failures.keys(), key=sorted)
+        known = {scenario: _probability(entry, scenario, odds) for scenario in scenarios}
+        odds[entry.id] = _odds_to_land(entry, known, odds, line.history)
+        weight = min(WEIGHT_MAX, 1.0 + WEIGHT_PER_FOLLOWER * followers[entry.id])
+        for rank, wish in _wishes(entry, known, odds, weight):
+            ranked.append((-rank, position, wish))
+    ranked.sort(key=lambda ranking: ranking[:2])
+    return [wish for _, _, wish in ranked]
+
+
+def _wishes(
+    entry: Entry, known: Mapping[Scenario, float], odds: Mapping[ItemId, float], weight: float
+) -> Iterator[tuple[float, Wish]]:
+    """An item's wishes, each with how much it is wanted."""
+    for scenario, probability in known.items():
+        trial = entry.trial(scenario)
+        is_running = trial is not None and trial.verdict is Verdict.RUNNING
+        if is_running and probability >= KEEP_AT:
+            yield probability * _RUNNING_BONUS, Wish(entry.id, scenario, probability)
+    likely = likely_scenarios(entry, odds, START_AT)
+    best = max(likely, default=(0.0, SCOUT), key=lambda pair: pair[0])[1]
+    for probability, scenario in likely:
+        is_worth_it = probability * weight >= MORE_AT or scenario == best
+        if entry.failures.get(scenario):
+            is_worth_it = probability >= REPEAT_AT
+        if entry.trial(scenario) is None and is_worth_it:
+            yield probability, Wish(entry.id, scenario, probability)
+    if not likely and not entry.needs:
+        scout = entry.trials.get(SCOUT)
+        is_first = scout is None and not known
+        if is_first or (scout is not None and scout.verdict is Verdict.RUNNING):
+            yield 0.0, Wish(entry.id, SCOUT, 0.0)
+
+
+def likely_scenarios(
+    entry: Entry, odds: Mapping[ItemId, float], at_least: float
+) -> list[tuple[float, Scenario]]:
+    """The scenarios with at least some probability, not in order of it.
+
+    The likeliest takes each of those ahead by its better odds; others differ from it where the odds
+    are close, so that a search that gives up below the limit sees few.
+    """
+    best = 1.0
+    assumed: set[ItemId] = set()
+    doubtful: list[tuple[float, ItemId]] = []
+    for other in entry.ahead:
+        odd = odds[other]
+        if other in entry.needs:
+            best *= odd
+            assumed.add(other)
+        elif odd >= 0.5:
+            best *= odd
+            assumed.add(other)
+            doubtful.append(((1.0 - odd) / odd, other))
+        else:
+            best *= 1.0 - odd
+            doubtful.append((odd / (1.0 - odd), other))
+        if best < at_least:
+            return []
+    doubtful = sorted(pair for pair in doubtful if best * pair[0] >= at_least)
+    found = [(best, frozenset(assumed))]
+    _vary(doubtful[::-1], best, frozenset(assumed), at_least, found)
+    return found
+
+
+def _vary(
+    doubtful: Sequence[tuple[float, ItemId]],
+    probability: float,
+    scenario: Scenario,
+    at_least: float,
+    found: list[tuple[float, Scenario]],
+) -> None:
+    for number, (ratio, other) in enumerate(doubtful):
+        varied = probability * ratio
+        if varied < at_least:
+            return
+        found.append((varied, scenario ^ {other}))
+        _vary(doubtful[number + 1 :], varied, scenario ^ {other}, at_least, found)
+
+
+def count_followers(entries: Sequence[Entry]) -> dict[ItemId, int]:
+    """How many items wait for each; those that wait for all before them are not gone through."""
+    counts: dict[ItemId, int] = {}
+    waiting_for_all = 0
+    for position in range(len(entries) - 1, -1, -1):
+        entry = entries[position]
+        counts[entry.id] = counts.get(entry.id, 0) + waiting_for_all
+        if len(entry.ahead) == position:
+            waiting_for_all += 1
+            continue
+        for other in entry.ahead:
+            counts[other] = counts.get(other, 0) + 1
+    return counts
+
+
+def _probability(entry: Entry, scenario: Scenario, odds: Mapping[ItemId, float]) -> float:
+    """The probability that exactly those of a scenario land, of all that are ahead."""
+    if not entry.needs <= scenario:
+        return 0.0
+    probability = 1.0
+    for other in entry.ahead:
+        probability *= odds[other] if other in scenario else 1.0 - odds[other]
+        if probability < KEEP_AT / 10:
+            return 0.0
+    return probability
+
+
+def _odds_to_land(
+    entry: Entry,
+    known: Mapping[Scenario, float],
+    odds: Mapping[ItemId, float],
+    history: History,
+) -> float:
+    """Adds up what has a verdict, and guesses the rest by what is known of the item.
+
+    In the rest it has to be good by itself, and to agree with whoever lands ahead of it, or
+    landed unseen: nothing is to be feared of those that it passed together with.
+    """
+    landing, decided = 0.0, 0.0
+    own = GOOD_ONCE_PASSED if entry.id in entry.company else history.own_pass
+    for scenario, probability in known.items():
+        trial = entry.trial(scenario)
+        verdict = trial.verdict if trial is not None else None
+        has_failed = bool(entry.failures.get(scenario)) or verdict is Verdict.FAILED
+        if verdict is Verdict.RUNNING and not has_failed:
+            continue
+        decided += probability
+        if verdict is Verdict.PASSED:
+            landing += probability
+        elif has_failed:
+            landing += probability * FLAKE_ODDS * (verdict is not Verdict.FAILED)
+            fine = 1.0
+            for other in sorted(scenario - entry.company):
+                fine *= odds[other] * history.agreement
+            own *= _innocence(own, fine)
+    possible, strangers = 1.0, float(entry.unseen)
+    for other in sorted(entry.needs):
+        possible *= odds[other]
+    for other in entry.ahead:
+        if other not in entry.company:
+            strangers += odds[other]
+            if strangers > STRANGERS_MAX:
+                break
+    rest = max(0.0, possible - decided)
+    agreeing: float = history.agreement**strangers
+    return min(1.0, landing + rest * own * agreeing)
+
+
+def _innocence(own: float, others_fine: float) -> float:
+    """How much less likely an item is good after it failed together with others."""
+    failing = 1.0 - own * others_fine
+    return (1.0 - others_fine) / failing if failing > 0 else 0.0
