@@ -243,7 +243,7 @@ class QueueRunner:
         A plan is carried out without an await, on the state that it was made for.
         """
         for _ in range(ROUNDS_MAX):
-            snapshot = self._snapshot()
+            snapshot = self.snapshot()
             actions = plan(snapshot)
             if not actions:
                 return
@@ -253,7 +253,8 @@ class QueueRunner:
             await trio.lowlevel.checkpoint()
         log.error("the queue does not come to rest", rounds=ROUNDS_MAX)
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
+        """The queue as it is now, with the trees that are composed."""
         bare = self._repo.queue_snapshot()
         self._forget({item.id: item.members for item in bare.items})
         passed = dict(bare.passed)

@@ -140,7 +140,7 @@ async def _run_doors(
     stop: Stop,
 ) -> None:
     http = f"http://{format_address(sockets.tcp)}"
-    services = Services(repo, mount, token=_token(repo), http=http)
+    services = Services(repo, mount, runner, token=_token(repo), http=http)
     application = create_application(services)
     # The workers' nursery is the inner one: cancelling it leaves the servers their grace.
     async with trio.open_nursery() as doors:

@@ -75,6 +75,28 @@ class Queueing(PastTests):
             TestCommandMissing: nobody said how to test.
             TooManyQueued: the agent has as many items in the queue as it may have.
         """
+        changes = self.check_submission(change_ids, agent=agent)
+        who = check_agent(agent)
+        with self.transaction():
+            members = []
+            for change in changes:
+                if self.has_draft(change):
+                    self.create_version(change.id, message or f"Submitted by {who}", agent=who)
+                frozen = self.change(change.id)
+                self._move_status(frozen, ChangeStatus.TESTING)
+                members.append(Member(frozen.id, frozen.current_version))
+            item = self.log.insert_item(
+                members,
+                priority=priority,
+                agent_id=who,
+                entered_at=self.now(),
+                resubmits=resubmits,
+            )
+            self._publish_positions()
+        return item
+
+    def check_submission(self, change_ids: Sequence[str], *, agent: str) -> list[Change]:
+        """Finds changes that `submit` would take; raises what it does, and changes nothing."""
         who = check_agent(agent)
         if not change_ids or len(set(change_ids)) != len(change_ids):
             raise InvalidArgument(name="changes", reason="name at least one change, each once")
@@ -85,36 +107,21 @@ class Queueing(PastTests):
         if limit and sum(item.agent_id == who for item in queued) >= limit:
             raise TooManyQueued(agent_id=who, limit=limit)
         ahead = {m.change_id for item in queued for m in item.members}
-        with self.transaction():
-            members = []
-            for change_id in change_ids:
-                change = self.open_change(change_id)
-                if change.status is ChangeStatus.TESTING:
-                    raise AlreadyQueued(change_id=change.id)
-                missing = tuple(
-                    other
-                    for other in change.dependencies
-                    if other not in ahead and not self.is_landed(other)
-                )
-                if missing:
-                    raise DependencyNotLanded(change_id=change.id, dependencies=missing)
-                if self.has_draft(change):
-                    self.create_version(change.id, message or f"Submitted by {who}", agent=who)
-                    change = self.change(change_id)
-                if not change.current_version:
-                    raise NothingToFreeze(change_id=change.id)
-                self._move_status(change, ChangeStatus.TESTING)
-                members.append(Member(change.id, change.current_version))
-                ahead.add(change.id)
-            item = self.log.insert_item(
-                members,
-                priority=priority,
-                agent_id=who,
-                entered_at=self.now(),
-                resubmits=resubmits,
+        changes = [self.open_change(change_id) for change_id in change_ids]
+        for change in changes:
+            if change.status is ChangeStatus.TESTING:
+                raise AlreadyQueued(change_id=change.id)
+            missing = tuple(
+                other
+                for other in change.dependencies
+                if other not in ahead and not self.is_landed(other)
             )
-            self._publish_positions()
-        return item
+            if missing:
+                raise DependencyNotLanded(change_id=change.id, dependencies=missing)
+            if not change.current_version and not self.has_draft(change):
+                raise NothingToFreeze(change_id=change.id)
+            ahead.add(change.id)
+        return changes
 
     def queued(self) -> list[QueueItem]:
         """What is in the queue, first to land first."""

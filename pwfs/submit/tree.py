@@ -41,15 +41,27 @@ def wish_tree(line: Line) -> list[Wish]:
     followers = count_followers(line.entries)
     ranked: list[tuple[float, int, Wish]] = []
     for position, entry in enumerate(line.entries):
-        # In one order whatever made the sets, so that equal lines give equal sums and wishes.
-        scenarios = sorted(entry.trials.keys() | entry.failures.keys(), key=sorted)
-        known = {scenario: _probability(entry, scenario, odds) for scenario in scenarios}
+        known = _probabilities(entry, odds)
         odds[entry.id] = _odds_to_land(entry, known, odds, line.history)
         weight = min(WEIGHT_MAX, 1.0 + WEIGHT_PER_FOLLOWER * followers[entry.id])
         for rank, wish in _wishes(entry, known, odds, weight):
             ranked.append((-rank, position, wish))
     ranked.sort(key=lambda ranking: ranking[:2])
     return [wish for _, _, wish in ranked]
+
+
+def odds_to_land(line: Line) -> dict[ItemId, float]:
+    """How likely each item is to land."""
+    odds: dict[ItemId, float] = {}
+    for entry in line.entries:
+        odds[entry.id] = _odds_to_land(entry, _probabilities(entry, odds), odds, line.history)
+    return odds
+
+
+def _probabilities(entry: Entry, odds: Mapping[ItemId, float]) -> dict[Scenario, float]:
+    # In one order whatever made the sets, so that equal lines give equal sums and wishes.
+    scenarios = sorted(entry.trials.keys() | entry.failures.keys(), key=sorted)
+    return {scenario: _probability(entry, scenario, odds) for scenario in scenarios}
 
 
 def _wishes(

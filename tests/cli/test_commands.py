@@ -206,6 +206,20 @@ def test_the_queue_is_steered(started: Project) -> None:
     ]
     assert "paused" in table.stderr
     assert started.json("status")["queue_paused"] is True
+    assert started.patchwork("queue", "--plan").lines == [
+        "main (linear, 1 at once)",
+        "├─ #3 third  lands: 90%",
+        "│  └─ wanted on main",
+        "└─ #1 edit-it  lands: 76%",
+        "   └─ waits",
+    ]
+    fourth = edit(started, "Fourth", "c.txt", "otherwise\n")
+    foreseen = started.patchwork("submit", fourth, "--what-if").lines
+    assert foreseen[:2] == ["Position: 2", "Waits for: 2 in the queue"]
+    assert "Conflict: c.txt, with third" in foreseen
+    assert foreseen[-1] == "Wait: 3.0 tests, one after the other"
+    assert started.json("change", "show", fourth)["status"] == "draft"
+    started.patchwork("submit", third, "--what-if", status=ExitCode.CONFLICT)
     with started.background("watch", "--types", "change_landed", "--since", "0") as watch:
         started.patchwork("queue", "resume")
         assert watch.stdout is not None

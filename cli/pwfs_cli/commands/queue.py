@@ -32,6 +32,9 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until it landed (status 0) or left (10).")
     ] = False,
+    foresee: Annotated[
+        bool, typer.Option("--what-if", help="Only tell what would become of it.")
+    ] = False,
     resubmit: Annotated[
         int,
         typer.Option(metavar="N", help="Submit again by itself, N times, what may pass as it is."),
@@ -40,6 +43,11 @@ def submit(
 ) -> None:
     """Submit a change to the queue; several at once land together or not at all."""
     daemon = client()
+    if foresee:
+        question = {"changes": changes, "agent_id": agent, "priority": priority}
+        found = daemon.post("queue/what-if", question)
+        show(found, list(_prospect_lines(found)))
+        return
     # Listening begins before, so that a quick end is not missed.
     events = daemon.events(types=ENDS) if wait else None
     item = daemon.post(
@@ -67,9 +75,19 @@ def submit(
 
 
 @app.callback(invoke_without_command=True)
-def show_queue(context: typer.Context, json: Json = False) -> None:
+def show_queue(
+    context: typer.Context,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show which tests run, and what they assume.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show and steer the submit queue; without a command, the table of it."""
     if context.invoked_subcommand is not None:
+        return
+    if plan:
+        planned = client().get("queue/plan")
+        show(planned, list(_plan_lines(planned)))
         return
     found = client().get("queue")
     if found["paused"] and not json:
@@ -170,6 +188,44 @@ def show_output(
         while chunk := response.read1(CHUNK_SIZE_BYTES):
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
+
+
+def _plan_lines(plan: dict[str, Any]) -> Iterator[str]:
+    """Draws the queue as a tree: main, each item below it, and its tests by what they assume."""
+    yield f"main ({plan['policy']}, {plan['width']} at once)"
+    if not plan["items"]:
+        yield "The queue is empty."
+    for number, item in enumerate(plan["items"]):
+        is_last = number == len(plan["items"]) - 1
+        yield (
+            f"{'└' if is_last else '├'}─ #{item['item_id']} {', '.join(item['changes'])}"
+            f"  lands: {item['odds']:.0%}"
+        )
+        stem = "   " if is_last else "│  "
+        tests = item["tests"] or [{"assumes": None, "state": "waits", "attempt_id": None}]
+        for place, test in enumerate(tests):
+            corner = "└" if place == len(tests) - 1 else "├"
+            yield f"{stem}{corner}─ {_test_line(test)}"
+
+
+def _test_line(test: dict[str, Any]) -> str:
+    attempt = f" (attempt #{test['attempt_id']})" if test["attempt_id"] is not None else ""
+    state = f"{test['state']}{attempt}"
+    if test["assumes"] is None:
+        return state
+    return f"{state} on {' + '.join(['main', *test['assumes']])}"
+
+
+def _prospect_lines(found: dict[str, Any]) -> Iterator[str]:
+    yield f"Position: {found['position']}"
+    yield f"Waits for: {len(found['waits_for'])} in the queue"
+    yield f"Lands: {found['odds']:.0%}"
+    for conflict in found["conflicts"]:
+        yield f"Conflict: {conflict['path']}, with {conflict['with'] or 'main'}"
+    if found["wait_expected_s"] is None:
+        yield f"Wait: {found['rounds_expected']:.1f} tests, one after the other"
+    else:
+        yield f"Wait: {found['wait_expected_s']:.0f} s, with slow tests {found['wait_p95_s']:.0f} s"
 
 
 def _ejection_lines(ejection: dict[str, Any]) -> Iterator[str]:

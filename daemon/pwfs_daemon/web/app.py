@@ -10,6 +10,7 @@ from pwfs_daemon.web import (
     changes,
     config,
     events,
+    foresight,
     log,
     openapi,
     problems,
@@ -48,7 +49,10 @@ def create_application(services: Services) -> QuartTrio:
     application.before_request(transport.authenticate)
     application.after_request(_allow_browsers)
     problems.install(application)
-    modules = (status, log, changes, views, workspaces, queue, blobs, events, config, openapi)
+    modules = (
+        *(status, log, changes, views, workspaces, queue, foresight),
+        *(blobs, events, config, openapi),
+    )
     for module in modules:
         application.register_blueprint(module.routes, url_prefix="/api")
     return application

@@ -10,6 +10,7 @@ from pwfs.model.standing import Unsettled
 from pwfs.model.touches import Moment, Touches
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
+from pwfs.submit import Snapshot
 
 SERVICES_KEY = "PATCHWORK_SERVICES"
 
@@ -47,12 +48,22 @@ class MountDoor(Protocol):
         """Takes the workspace away from its directory."""
 
 
+class QueueDoor(Protocol):
+    """What the API asks of the queue's runner."""
+
+    def snapshot(self) -> Snapshot:
+        """The queue as it is now, with the trees that are composed."""
+
+
 class Services:
     """The repository, the mount and the runner, as the routes see them."""
 
-    def __init__(self, repo: Repository, mount: MountDoor, *, token: str, http: str) -> None:
+    def __init__(
+        self, repo: Repository, mount: MountDoor, queue: QueueDoor, *, token: str, http: str
+    ) -> None:
         self.repo = repo
         self.mount = mount
+        self.queue = queue
         self.token = token
         self.http = http
         self.stopping = trio.Event()
