@@ -57,8 +57,11 @@ def simulate(job: Job) -> Figures:
 
 def simulate_all(jobs: Sequence[Job]) -> list[Figures]:
     """Runs simulations beside each other, one a processor."""
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
         return list(pool.map(simulate, jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def figures(outcome: Outcome) -> Figures:
