@@ -210,7 +210,7 @@ def test_the_queue_is_steered(started: Project) -> None:
         "main (linear, 1 at once)",
         "├─ #3 third  lands: 90%",
         "│  └─ wanted on main",
-        "└─ #1 edit-it  lands: 76%",
+        "└─ #1 edit-it  lands: 87%",
         "   └─ waits",
     ]
     fourth = edit(started, "Fourth", "c.txt", "otherwise\n")
