@@ -78,6 +78,21 @@ def test_listings_are_kept(mounted: Mounted, place: Path, count: int) -> None:
         assert is_kept(mounted, directory)
 
 
+def test_listings_that_were_left_are_in_nobodys_way(mounted: Mounted) -> None:
+    """Begun, left, and overtaken by changes elsewhere: after a few others one is kept again."""
+    first, second = mounted.workspace(), mounted.workspace_on("work")
+    names = fill(first / "d", MANY)
+    for turn in range(3):
+        with opened(second / "d") as directory:
+            directory.some()
+        (first / f"d/new-{turn}").touch()
+        names.add(f"new-{turn}")
+    with opened(second / "d") as directory:
+        for _ in range(5):
+            assert set(directory.names()) == names
+        assert is_kept(mounted, directory)
+
+
 def test_directories_are_opened_where_the_kernel_wants_it(mounted: Mounted) -> None:
     """A kernel before 5.1, or a mount without the library, keeps no listing."""
     mounted.stop()
