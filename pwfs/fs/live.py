@@ -252,7 +252,11 @@ class LiveSpace(Space):
 
     def good_file(self, node: Node) -> GoodFile | None:
         entry, content = node.entry, node.content
-        if entry is None or (content is not None and content.working is not None):
+        # What became too large for the log is a real file, whatever the log has of it.
+        is_real = node.kind is not Kind.FILE or (
+            content is not None and content.working is not None
+        )
+        if entry is None or is_real:
             return None
         good = self.blobs.good_file(entry.content_hash)
         return good if good is not None and good.size_bytes == entry.size else None
