@@ -9,7 +9,7 @@ import pytest
 from pwfs.model.errors import NotFound
 from pwfs.model.ids import Seq
 from pwfs.model.queue import AttemptState, Member, QueueItem, TestKey
-from pwfs.repo.certifying import verify
+from pwfs.repo.certifying import VerifyReport, verify
 from pwfs.repo.repository import Repository
 from tests.repo.conftest import LINES
 from tests.repo.support import make_repository, workspace_on, write
@@ -92,8 +92,8 @@ def test_a_result_that_is_used_again_names_the_test(landed: Repository) -> None:
     landed.close()
 
 
-def tamper(repo: Repository, *statements: str) -> None:
-    """Changes the closed repository's database behind the back of everybody."""
+def altered(repo: Repository, *statements: str) -> VerifyReport:
+    """What is found after the database was changed behind the back of everybody."""
     directory, database = repo.root, repo.layout.database
     repo.close()
     with closing(sqlite3.connect(database)) as shell:
@@ -104,8 +104,7 @@ def tamper(repo: Repository, *statements: str) -> None:
             assert shell.execute(statement).rowcount
         shell.commit()
     with closing(Repository.open(directory)) as opened:
-        problems = verify(opened).problems
-    assert problems
+        return verify(opened)
 
 
 NEWER = "(SELECT max(number) FROM certificates)"
@@ -137,30 +136,17 @@ FIRST = "(SELECT root FROM landings ORDER BY seq LIMIT 1)"
 )
 def test_what_was_altered_is_found(landed: Repository, statement: str) -> None:
     """In the landings, the certificates, the attempts, or what was landed."""
-    tamper(landed, statement)
+    assert altered(landed, statement).problems
 
 
 def test_a_certificate_that_cannot_be_read_is_told(landed: Repository) -> None:
     """As damage, not as a defect."""
-    directory, database = landed.root, landed.layout.database
-    landed.close()
-    with closing(sqlite3.connect(database)) as shell:
-        shell.execute("DROP TRIGGER certificates_refuse_update")
-        shell.execute("UPDATE certificates SET content = '{' WHERE number = 1")
-        shell.commit()
-    with closing(Repository.open(directory)) as opened:
-        (problem,) = verify(opened).problems
+    statement = "UPDATE certificates SET content = '{' WHERE number = 1"
+    (problem,) = altered(landed, statement).problems
     assert "cannot be read" in problem
 
 
 def test_what_landed_before_there_were_certificates(landed: Repository) -> None:
     """It is counted apart, and not held against anybody."""
-    directory, database = landed.root, landed.layout.database
-    landed.close()
-    with closing(sqlite3.connect(database)) as shell:
-        shell.execute("DROP TRIGGER certificates_refuse_delete")
-        shell.execute("DELETE FROM certificates")
-        shell.commit()
-    with closing(Repository.open(directory)) as opened:
-        found = verify(opened)
+    found = altered(landed, "DELETE FROM certificates")
     assert (found.problems, found.earlier, found.certified) == ([], 4, 0)
