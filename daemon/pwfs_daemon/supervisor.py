@@ -3,6 +3,7 @@
 The mount outlives everything else, because tests run in it and the last writes come through it.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from pwfs.fs import attach as attaching
 from pwfs.fs.mount import Mount, default_mountpoint
 from pwfs.model.errors import Corrupt, MountUnavailable, PatchworkError
 from pwfs.repo import Repository
@@ -98,27 +100,50 @@ async def _serve(
     succession: Succession | None = None
     async with trio.open_nursery() as outer:
         await outer.start(_set_on_signal, stop)
-        async with trio.open_nursery() as mounts:
-            await mounts.start(_keep_mounted, mount, stop)
-            with _bind(repo, options) as sockets:
-                runner = QueueRunner(
-                    RunnerRepository(repo),
-                    WorkspacePaths(mount.mountpoint),
-                    open_files=options.open_files,
-                )
-                await _run_doors(repo, mount, sockets, runner, announce, stop)
-                # Nothing may take this from the last writes: not even a second signal.
+        try:
+            succession = await _serve_mounted(repo, options, mount, announce, stop)
+        finally:
+            if succession is None and not stop.is_restart:
                 with trio.CancelScope(shield=True):
-                    with trio.move_on_after(10):
-                        await mount.capture_all()
-                    if stop.is_restart:
-                        succession = await _hand_over(mount, sockets)
-            mounts.cancel_scope.cancel()
-        if options.mountpoint is None and succession is None:
-            await trio.to_thread.run_sync(_remove_if_empty, mount.mountpoint)
+                    is_own = options.mountpoint is None
+                    await trio.to_thread.run_sync(_give_back, mount.mountpoint, is_own)
         outer.cancel_scope.cancel()
     log.info("restarting" if stop.is_restart else "stopped", in_place=succession is not None)
     return End(stop.is_restart, succession)
+
+
+async def _serve_mounted(
+    repo: Repository,
+    options: Options,
+    mount: Mount,
+    announce: Callable[[Whereabouts], None],
+    stop: Stop,
+) -> Succession | None:
+    succession: Succession | None = None
+    if options.mountpoint is None:
+        aside = await trio.to_thread.run_sync(attaching.empty, mount.mountpoint)
+        if aside is not None:
+            log.warning(
+                "programs wrote into the mount point while nothing was mounted there",
+                moved_to=aside,
+            )
+    async with trio.open_nursery() as mounts:
+        await mounts.start(_keep_mounted, mount, stop)
+        with _bind(repo, options) as sockets:
+            runner = QueueRunner(
+                RunnerRepository(repo),
+                WorkspacePaths(mount.mountpoint),
+                open_files=options.open_files,
+            )
+            await _run_doors(repo, mount, sockets, runner, announce, stop)
+            # Nothing may take this from the last writes: not even a second signal.
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(10):
+                    await mount.capture_all()
+                if stop.is_restart:
+                    succession = await _hand_over(mount, sockets)
+        mounts.cancel_scope.cancel()
+    return succession
 
 
 async def _hand_over(mount: Mount, sockets: Sockets) -> Succession | None:
@@ -172,12 +197,12 @@ async def _run_doors(
             workers.cancel_scope.cancel()
 
 
-def _remove_if_empty(directory: Path) -> None:
-    """Removes the mount point that was made; one that is still busy stays for the next daemon."""
-    try:
-        directory.rmdir()
-    except OSError:
-        pass
+def _give_back(mountpoint: Path, is_own: bool) -> None:
+    """Leaves a mount point as it was; one of ours goes, unless it is still busy."""
+    with contextlib.suppress(OSError):
+        attaching.uncover(mountpoint)
+        if is_own:
+            mountpoint.rmdir()
 
 
 @contextmanager

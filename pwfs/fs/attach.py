@@ -2,22 +2,27 @@
 # ruff: noqa: PTH115, PTH116, PTH123
 """Puts a workspace where the user asked for it: a bind mount, or a symbolic link without root.
 
-These calls walk into our own mount, so they run in threads while the event loop answers.
+And keeps the place of our own mount from being written to while nothing is mounted there. These
+calls walk into our own mount, so they run in threads while the event loop answers.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import secrets
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
 from pwfs.model.errors import DirectoryNotEmpty
 
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_BIND = 4096
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
+_COVER = "patchwork-unmounted"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -55,11 +60,71 @@ def attach_again(source: Path, directory: Path) -> Path | None:
     try:
         attach(source, directory)
     except DirectoryNotEmpty:
-        aside = directory.with_name(f"{directory.name}~{secrets.token_hex(3)}")
-        directory.rename(aside)
+        aside = _move_aside(directory)
         attach(source, directory)
         return aside
     return None
+
+
+def _move_aside(directory: Path) -> Path:
+    aside = directory.with_name(f"{directory.name}~{secrets.token_hex(3)}")
+    directory.rename(aside)
+    return aside
+
+
+def empty(directory: Path) -> Path | None:
+    """Moves a directory aside whole if anything but a mount is in it; where to is returned.
+
+    That is what programs wrote there by its path while no daemon ran.
+    """
+    if is_mount(directory) or not directory.is_dir():
+        return None
+    try:
+        _check_empty(directory)
+    except DirectoryNotEmpty:
+        return _move_aside(directory)
+    return None
+
+
+def cover(directory: Path) -> None:
+    """Keeps programs from writing into a mount point while nothing is mounted over this.
+
+    A program that goes on between two daemons would take the bare directory for its workspace, and
+    the next mount would hide what it wrote. Root, whom no permission stops, finds a read-only
+    filesystem there; without root see `forbid`.
+    """
+    if os.geteuid() != 0 or _COVER in _mounted(directory):
+        return
+    flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    with contextlib.suppress(OSError):  # where only FUSE may be mounted
+        _call("mount", _COVER.encode(), os.fsencode(directory), b"tmpfs", flags, b"mode=0555")
+
+
+def uncover(directory: Path) -> None:
+    """Undoes `cover`, and `forbid`."""
+    mounted = _mounted(directory)
+    if not mounted:
+        permit(directory)
+    elif os.geteuid() == 0 and mounted[-1] == _COVER:
+        unmount(directory)
+
+
+def forbid(directory: int) -> None:
+    """Keeps its owner from making files in a directory; does nothing for root.
+
+    fusermount3 mounts only where its user may write, so this comes after mounting, through a
+    descriptor that was opened before. A directory that others may write to as well stays theirs.
+    """
+    mode = os.fstat(directory).st_mode
+    if os.geteuid() != 0 and not mode & 0o022:
+        os.fchmod(directory, stat.S_IMODE(mode) & ~0o200)
+
+
+def permit(directory: Path) -> None:
+    """Undoes `forbid`."""
+    mode = directory.stat().st_mode
+    if os.geteuid() != 0 and not mode & 0o222:
+        directory.chmod(stat.S_IMODE(mode) | 0o200)
 
 
 def detach(directory: Path) -> None:
@@ -102,9 +167,15 @@ def clear_dead(directory: Path) -> None:
 
 def is_mount(directory: Path) -> bool:
     """Whether something is mounted there, without asking the mount."""
+    return bool(_mounted(directory))
+
+
+def _mounted(directory: Path) -> list[str]:
+    """The sources of what is mounted at a place, the uppermost last."""
     wanted = os.fspath(directory)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        return any(_unescaped(line.split(" ", 5)[4]) == wanted for line in table)
+        rows = [line.split(" ") for line in table]
+    return [row[row.index("-") + 2] for row in rows if _unescaped(row[4]) == wanted]
 
 
 def _unescaped(text: str) -> str:

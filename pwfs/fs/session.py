@@ -34,6 +34,8 @@ def prepare(mountpoint: Path) -> None:
     attaching.clear_dead(mountpoint)
     try:
         mountpoint.mkdir(parents=True, exist_ok=True)
+        attaching.permit(mountpoint)
+        attaching.cover(mountpoint)
     except OSError as error:
         raise MountUnavailable(
             reason=f"{mountpoint} cannot be made ({error.strerror})",
@@ -48,14 +50,19 @@ def begin(operations: pyfuse3.Operations, mountpoint: Path) -> int:
         MountUnavailable: the kernel, or fusermount3, refuses.
     """
     before = _fuse_descriptors()
+    below = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         pyfuse3.init(operations, os.fspath(mountpoint), _options())
+        attaching.forbid(below)
     except RuntimeError as error:
+        attaching.uncover(mountpoint)
         raise MountUnavailable(
             reason=str(error),
             advice="In a container: --cap-add SYS_ADMIN --device /dev/fuse. "
             "Otherwise install fuse3, so that fusermount3 is there",
         ) from error
+    finally:
+        os.close(below)
     (fuse_fd,) = _fuse_descriptors() - before
     return fuse_fd
 

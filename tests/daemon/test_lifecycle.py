@@ -85,6 +85,53 @@ def test_a_killed_daemon_is_replaced_by_the_next_command(project: Project) -> No
     assert (project.directory / "ws" / "kept.txt").read_text() == "kept\n"
 
 
+def test_between_two_daemons_nobody_writes_where_the_next_one_mounts(project: Project) -> None:
+    """Whoever goes on by path gets an error while the dead mount is away, and loses nothing."""
+    project.patchwork("change", "create", "Work on")
+    project.patchwork("workspace", "create", "work-on", "ws")
+    mount = project.mount
+    workspace = mount / "ws" / "ws-work-on"
+    kill_and_wait(project)
+    if mount_points().count(str(mount)) > 1:  # as the next daemon does, before it mounts
+        subprocess.run(["umount", "-l", mount], check=True)
+    for write in (lambda: workspace.mkdir(parents=True), lambda: (mount / "new").write_text("x")):
+        with pytest.raises(OSError, match="Read-only file system"):
+            write()
+    project.patchwork("status")
+    (workspace / "new").write_text("new\n")
+    assert (project.directory / "ws" / "new").read_text() == "new\n"
+    project.patchwork("serve", "--stop")
+    assert str(mount) not in mount_points()
+    assert not mount.exists()
+
+
+def test_what_was_written_where_nothing_was_mounted_is_moved_aside(project: Project) -> None:
+    """A program that makes the directories of its path anew does not lose what it writes there."""
+    project.patchwork("status")
+    mount = project.mount
+    project.patchwork("serve", "--stop")
+    (mount / "ws").mkdir(parents=True)
+    (mount / "ws" / "kept").write_text("kept\n")
+    project.expected_log.append("wrote into the mount point while nothing was mounted")
+    project.patchwork("status")
+    assert sorted(path.name for path in mount.iterdir()) == ["at", "main", "views", "ws"]
+    (aside,) = mount.parent.glob(f"{mount.name}~*")
+    assert str(aside) in project.log()
+    assert (aside / "ws" / "kept").read_text() == "kept\n"
+    shutil.rmtree(aside)
+
+
+def kill_and_wait(project: Project) -> None:
+    """Kills the daemon, and waits until it is gone, and who cuts its mount's connection too."""
+    pid = project.whereabouts["pid"]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    descriptors = [os.pidfd_open(int(process)) for process in (pid, *children)]
+    project.kill(signal.SIGKILL)
+    for descriptor in descriptors:
+        assert select.select([descriptor], [], [], 20)[0]
+        os.close(descriptor)
+
+
 def test_a_daemon_that_is_ending_is_waited_for(project: Project) -> None:
     """A command right behind the signal gets a daemon, not an error about the old one."""
     project.patchwork("status")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.project import Project, mount_points
+from tests.support.project import Project, mount_points, unmount
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -153,7 +153,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
             socket.with_suffix(".json").unlink(missing_ok=True)
         for point in mount_points():
             if point.startswith(f"{tmp_path}/"):
-                subprocess.run(["umount", "-l", point], capture_output=True, timeout=10)
+                unmount(point)
 
 
 @pytest.mark.timeout(TUTORIAL_LIMIT_S)

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 import trio
 
+from pwfs.fs import attach as attaching
 from pwfs.fs import invalidate
 from pwfs.fs.mount import Mount
 from pwfs.fs.native import library
@@ -131,6 +132,7 @@ async def _main(repository: Path, mountpoint: Path) -> None:
                 async for _ in signals:
                     nursery.cancel_scope.cancel()
     finally:
+        attaching.uncover(mountpoint)
         repo.close()
 
 

@@ -195,10 +195,8 @@ class Project:
             self.kill()
         except (OSError, ValueError, AssertionError, subprocess.TimeoutExpired):
             pass
-        still = set(mount_points())
         for point in mounts:
-            if point in still:
-                subprocess.run(["umount", "-l", point], capture_output=True, timeout=10)
+            unmount(point)
 
 
 def mount_points() -> list[str]:
@@ -206,6 +204,12 @@ def mount_points() -> list[str]:
     return [
         line.split(" ")[4].replace("\\040", " ") for line in MOUNTS.read_text().splitlines() if line
     ]
+
+
+def unmount(point: str) -> None:
+    """Takes away lazily whatever is mounted at a place, one over the other."""
+    for _ in range(mount_points().count(point)):
+        subprocess.run(["umount", "-l", point], capture_output=True, timeout=10)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENODEV)
+GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENODEV, errno.EROFS)
 FILES_MAX = 25
 
 

@@ -85,12 +85,10 @@ def end_daemon(system: System, number: signal.Signals) -> None:
 
 def is_answered(mount: Path) -> bool:
     """Whether somebody serves what is mounted at a place; statfs is never answered from a cache."""
-    if not os.path.ismount(mount):
-        return False
     try:
-        os.statvfs(mount)
+        os.statvfs(mount / "main")
     except OSError as error:
-        return error.errno != errno.ENOTCONN
+        return error.errno not in (errno.ENOTCONN, errno.ENOENT)
     return True
 
 

@@ -49,6 +49,14 @@ def _work(project: Project) -> None:
         opened.close()
     except OSError:
         pass
+    mount = project.mount
+    subprocess.run(["fusermount3", "-u", "-z", mount], check=True, timeout=10)
+    try:
+        (mount / "new").write_text("nowhere")
+    except PermissionError:
+        pass
+    else:
+        raise AssertionError("a program wrote where nothing is mounted")
     assert project.json("status")["workspaces"] == 2
     assert (one / "README.md").read_text() == "two\n"
     assert (two / "open").read_text() == "recovered"
@@ -57,6 +65,8 @@ def _work(project: Project) -> None:
     project.patchwork("fsck")
     paths = {op["path"] for op in project.json("log", "--change", "work")["ops"]}
     assert paths == {"README.md", "new", "open", "link"}
+    project.patchwork("serve", "--stop")
+    assert not mount.exists()
 
 
 def _mount_options(mount: Path) -> str:
