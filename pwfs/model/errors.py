@@ -13,6 +13,7 @@ from pwfs.model.queue_errors import AlreadyQueued as AlreadyQueued
 from pwfs.model.queue_errors import StaleBase as StaleBase
 from pwfs.model.queue_errors import TestCommandMissing as TestCommandMissing
 from pwfs.model.queue_errors import TooManyQueued as TooManyQueued
+from pwfs.model.queue_errors import TreeClosed as TreeClosed
 
 
 @dataclass

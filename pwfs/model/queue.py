@@ -50,11 +50,30 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Jump:
+    """Why an item goes before all others, and lands though the tree is closed; who said so, when."""
+
+    agent_id: AgentId
+    reason: str
+    jumped_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why nothing lands but what jumped the queue; who closed the tree, when."""
+
+    agent_id: AgentId
+    reason: str
+    closed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class QueueItem:
     """A set of changes (usually one) that lands whole or not at all.
 
-    ``order`` sorts the queue (higher priority first, then first come); ``retries`` counts the
-    attempts that did not pass. ``resubmits`` is how often it may be submitted again by itself.
+    `pwfs.submit.ordering` sorts the queue by ``jump``, ``priority``, ``share`` and ``id``.
+    ``retries`` counts the attempts that did not pass. ``resubmits`` is how often it may be submitted
+    again by itself.
     """
 
     id: ItemId
@@ -69,6 +88,8 @@ class QueueItem:
     detail: str = ""
     resubmits: int = 0
     ejection: Ejection | None = None
+    share: int = 0
+    jump: Jump | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,21 @@ class StaleBase(PatchworkError):
 
 
 @dataclass
+class TreeClosed(PatchworkError):
+    """Somebody closed the tree: nothing lands but what jumps the queue."""
+
+    agent_id: str
+    reason: str
+    code = "tree_closed"
+    category = Category.CONFLICT
+    hint = "`patchwork submit` it, and if it cannot wait, `patchwork queue jump` it with a reason."
+
+    @property
+    def message(self) -> str:
+        return f"The tree was closed by {self.agent_id}: {self.reason}"
+
+
+@dataclass
 class TestCommandMissing(PatchworkError):
     """The queue has no test command to run."""
 

@@ -21,7 +21,9 @@ class Config:
     passed, and ``test_timeout_margin`` percent of it (0: only the first counts). A process of it may
     have ``test_memory_mb`` of memory (0: any). A failed test is repeated ``retries`` times.
     ``max_speculative`` entries are tested at once, chosen by ``queue_policy``;
-    ``max_queued_per_agent`` may wait (0: any number).
+    ``max_queued_per_agent`` may wait (0: any number). Of equal priority, the items of those agents
+    who have any land in turn with ``fair_share``. An item gains a level of priority whenever
+    ``queue_ageing`` others have landed (0: never).
     Files above ``max_blob_mb`` stay with their workspace.
     """
 
@@ -34,6 +36,8 @@ class Config:
     test_timeout_margin: int = 0
     test_memory_mb: int = 0
     max_queued_per_agent: int = 0
+    queue_ageing: int = 20
+    fair_share: bool = False
     max_blob_mb: int = 100
     http_addr: str = "127.0.0.1:8080"
 
@@ -45,6 +49,7 @@ class Config:
 
 _MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "max_blob_mb": 1}
 """Of the numbers that may not be 0."""
+_SWITCHES = {"true": True, "false": False}
 
 
 def load_config(path: Path) -> Config:
@@ -77,7 +82,11 @@ def with_setting(config: Config, key: str, value: object) -> Config:
     if name not in known:
         choices = ", ".join(sorted(field.replace("_", "-") for field in known))
         raise InvalidArgument(name=key, reason=f"there is no such setting; there are: {choices}")
-    if known[name] is int:
+    if known[name] is bool:
+        if str(value).lower() not in _SWITCHES:
+            raise InvalidArgument(name=key, reason="must be true or false")
+        value = _SWITCHES[str(value).lower()]
+    elif known[name] is int:
         try:
             value = int(str(value))
         except ValueError:

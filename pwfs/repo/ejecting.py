@@ -13,8 +13,8 @@ from pwfs.model.events import EventType
 from pwfs.model.ids import SEQ_ZERO, ChangeId, ItemId
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import Attempt, AttemptState, EjectReason, ItemState, Member, QueueItem
+from pwfs.repo.controlling import Controlling
 from pwfs.repo.live import Conflict
-from pwfs.repo.queueing import Queueing
 from pwfs.views.compose import Layer
 
 _CAUSES = {
@@ -36,7 +36,7 @@ LANDINGS_SEARCHED_MAX = 1_000
 _BAD = (AttemptState.FAILED, AttemptState.TIMED_OUT, AttemptState.ERROR)
 
 
-class Ejecting(Queueing):
+class Ejecting(Controlling):
     """The part of a repository that takes items out because they cannot land."""
 
     def eject(self, item_id: int, reason: EjectReason, detail: str) -> QueueItem:

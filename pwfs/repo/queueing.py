@@ -38,6 +38,7 @@ from pwfs.model.queue import (
 )
 from pwfs.repo.changes import check_agent
 from pwfs.repo.past_tests import PastTests
+from pwfs.submit.ordering import ages_of, in_queue_order, next_share
 
 OUTPUT_KEPT_BYTES = 64 * 1024
 _TEST_STATUS = {
@@ -91,9 +92,16 @@ class Queueing(PastTests):
                 agent_id=who,
                 entered_at=self.now(),
                 resubmits=resubmits,
+                share=self.next_share(who),
             )
             self._publish_positions()
         return item
+
+    def next_share(self, who: AgentId) -> int:
+        """The share of what an agent would submit now; see `pwfs.submit.ordering`."""
+        if not self.config.fair_share:
+            return 0
+        return next_share(self.log.items(states=[ItemState.QUEUED]), who)
 
     def check_submission(self, change_ids: Sequence[str], *, agent: str) -> list[Change]:
         """Finds changes that `submit` would take; raises what it does, and changes nothing."""
@@ -125,7 +133,24 @@ class Queueing(PastTests):
 
     def queued(self) -> list[QueueItem]:
         """What is in the queue, first to land first."""
-        return self.log.items(states=[ItemState.QUEUED])
+        items = self.log.items(states=[ItemState.QUEUED])
+        return list(in_queue_order(items, self.queued_dependencies(items), self.queued_ages(items)))
+
+    def queued_dependencies(
+        self, items: Sequence[QueueItem]
+    ) -> dict[ChangeId, tuple[ChangeId, ...]]:
+        """On what the changes of some items depend, of those that depend on any."""
+        members = [member.change_id for item in items for member in item.members]
+        found = {change_id: self.change(change_id).dependencies for change_id in members}
+        return {change_id: needed for change_id, needed in found.items() if needed}
+
+    def queued_ages(self, items: Sequence[QueueItem]) -> dict[ItemId, int]:
+        """The levels of priority that items gained by waiting; see `pwfs.submit.ordering`."""
+        every = self.config.queue_ageing
+        if not every or not items:
+            return {}
+        landed_at = self.log.landed_times(min(item.entered_at for item in items))
+        return ages_of(items, landed_at, every)
 
     def item(self, item_id: int) -> QueueItem:
         """Finds an item, queued or not.
@@ -141,29 +166,6 @@ class Queueing(PastTests):
     def attempts(self, item_id: int) -> list[Attempt]:
         """An item's attempts, oldest first."""
         return self.log.attempts(ItemId(item_id))
-
-    @property
-    def queue_paused(self) -> bool:
-        """Whether nothing is started or landed for now."""
-        return self.log.queue_flag("paused")
-
-    def set_queue_paused(self, paused: bool) -> None:
-        """Pauses or resumes the queue; tests that run go on."""
-        with self.transaction():
-            self.log.set_queue_flag("paused", paused)
-            self.publish(EventType.QUEUE_STATE, paused=paused)
-
-    def set_priority(self, item_id: int, priority: int) -> QueueItem:
-        """Moves an item by its priority: higher ones first, equal ones first come.
-
-        Raises:
-            NotFound: there is none of that id in the queue.
-        """
-        item = self._in_queue(item_id)
-        with self.transaction():
-            self.log.update_item(replace(item, priority=priority))
-            self._publish_positions()
-        return self.item(item_id)
 
     def cancel(self, item_id: int, *, agent: str) -> QueueItem:
         """Takes an item out of the queue; its changes are drafts again.

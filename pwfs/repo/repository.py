@@ -10,6 +10,7 @@ from pwfs.model.events import Event, EventType
 from pwfs.model.ids import Seq, TreeHash
 from pwfs.model.ops import Op
 from pwfs.model.paths import parse_path
+from pwfs.model.queue import Closing
 from pwfs.repo.config import load_config, save_setting, settings, with_setting
 from pwfs.repo.durable import DurablePoint
 from pwfs.repo.layout import Layout, RepositoryLock
@@ -35,6 +36,7 @@ class RepoStatus:
     workspaces: int
     queue_depth: int
     queue_paused: bool
+    closing: Closing | None
     not_logged: tuple[str, ...]
 
 
@@ -136,6 +138,7 @@ class Repository(Snapshots):
             workspaces=len(self.workspaces()),
             queue_depth=len(self.queued()),
             queue_paused=self.queue_paused,
+            closing=self.closing,
             not_logged=self._not_logged(),
         )
 

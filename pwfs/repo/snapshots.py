@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 
-from pwfs.model.ids import ChangeId
 from pwfs.model.queue import AttemptState, EjectReason, ItemState, Member, TestKey
 from pwfs.repo.ejecting import Ejecting
 from pwfs.submit.history import DECISIONS_KEPT, History
@@ -24,13 +23,9 @@ class Snapshots(Ejecting):
         compositions: Mapping[CompositionKey, Composition] = NOTHING_COMPOSED,
     ) -> Snapshot:
         """Reads the queue; ``compositions`` are what the caller found out by `candidate`."""
-        items = tuple(self.queued())
+        items = tuple(self.log.items(states=[ItemState.QUEUED]))
         head_seq, head_root = self.main()
-        dependencies: dict[ChangeId, tuple[ChangeId, ...]] = {}
-        for item in items:
-            for member in item.members:
-                if needed := self.change(member.change_id).dependencies:
-                    dependencies[member.change_id] = needed
+        dependencies = self.queued_dependencies(items)
         wanted = {other for needed in dependencies.values() for other in needed}
         queued_ids = {item.id for item in items}
         running = self.log.attempts(states=[AttemptState.RUNNING])
@@ -52,9 +47,11 @@ class Snapshots(Ejecting):
             attempts=tuple(sorted([*own, *others], key=lambda attempt: attempt.id)),
             dependencies=dependencies,
             landed=frozenset(other for other in wanted if self.is_landed(other)),
+            ages=self.queued_ages(items),
             command=self.config.test_cmd,
             environment_hash=environment_hash,
             paused=self.queue_paused,
+            closed=self.closing is not None,
             policy=Policy(self.config.queue_policy),
             max_speculative=self.config.max_speculative,
             cores=len(os.sched_getaffinity(0)),

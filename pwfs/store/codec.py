@@ -13,7 +13,7 @@ from pwfs.model.errors import Corrupt
 from pwfs.model.ids import AgentId, BlobHash, ChangeId, Seq
 from pwfs.model.ops import NewOp, Op, OpType, Provenance
 from pwfs.model.paths import RepoPath
-from pwfs.model.queue import Certificate, Member
+from pwfs.model.queue import Certificate, Closing, Jump, Member
 from pwfs.model.views import Overlay
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,6 +61,8 @@ _provenance_decoder = msgspec.json.Decoder(Provenance)
 _test_result_decoder = msgspec.json.Decoder(TestResult)
 _certificate_decoder = msgspec.json.Decoder(Certificate)
 _ejection_decoder = msgspec.json.Decoder(Ejection)
+_jump_decoder = msgspec.json.Decoder(Jump)
+_closing_decoder = msgspec.json.Decoder(Closing)
 _members_decoder = msgspec.json.Decoder(tuple[Member, ...])
 _overlays_decoder = msgspec.json.Decoder(tuple[Overlay, ...])
 _ids_decoder = msgspec.json.Decoder(tuple[str, ...])
@@ -162,6 +164,21 @@ def encode_ejection(ejection: Ejection | None) -> str | None:
 def decode_ejection(text: str | None) -> Ejection | None:
     """Reads an ejection."""
     return None if text is None else _ejection_decoder.decode(text)
+
+
+def encode_jump(jump: Jump | None) -> str | None:
+    """Writes why an item jumped the queue as JSON text."""
+    return None if jump is None else encode_json(jump)
+
+
+def decode_jump(text: str | None) -> Jump | None:
+    """Reads why an item jumped the queue."""
+    return None if text is None else _jump_decoder.decode(text)
+
+
+def decode_closing(text: str) -> Closing:
+    """Reads why the tree is closed."""
+    return _closing_decoder.decode(text)
 
 
 def decode_certificate(text: str) -> Certificate:

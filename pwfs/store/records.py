@@ -11,6 +11,7 @@ from pwfs.model.queue import (
     Attempt,
     AttemptState,
     Certificate,
+    Closing,
     ItemState,
     Member,
     QueueItem,
@@ -150,6 +151,7 @@ class QueueStore(Protocol):
         agent_id: AgentId,
         entered_at: datetime,
         resubmits: int = 0,
+        share: int = 0,
     ) -> QueueItem:
         """Numbers and stores an item, queued; numbers rise from 1."""
 
@@ -164,7 +166,10 @@ class QueueStore(Protocol):
         """Finds an item."""
 
     def items(self, states: Collection[ItemState] | None = None) -> list[QueueItem]:
-        """Lists items in the order of the queue: higher priority first, then first come."""
+        """Lists items by their numbers."""
+
+    def landed_times(self, since: datetime) -> list[datetime]:
+        """When items landed after a moment, ascending."""
 
     def decided_items(self, limit: int) -> list[QueueItem]:
         """Lists those that landed or were ejected of the items submitted last, oldest first."""
@@ -223,3 +228,9 @@ class QueueStore(Protocol):
 
     def set_queue_flag(self, name: str, on: bool) -> None:
         """Sets a switch."""
+
+    def closing(self) -> Closing | None:
+        """Who closed the tree, None while it is open."""
+
+    def set_closing(self, closing: Closing | None) -> None:
+        """Closes the tree, or opens it."""

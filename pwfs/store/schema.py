@@ -16,7 +16,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 from sqlite_utils.db import Table
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The number of migrations below, and the ``user_version`` of an up-to-date database."""
 
 migrations = Migrations("patchwork")
@@ -82,6 +82,21 @@ def m0004_ejections(db: Database) -> None:
     db.execute("ALTER TABLE queue_items ADD COLUMN ejection TEXT")
     db.execute("ALTER TABLE queue_items ADD COLUMN resubmits INTEGER NOT NULL DEFAULT 0")
     db.execute("PRAGMA user_version = 4")
+
+
+@migrations()
+def m0005_control(db: Database) -> None:
+    """Keeps who goes first for another reason than a priority, and who closed the tree, and why."""
+    db.execute("ALTER TABLE queue_items ADD COLUMN share INTEGER NOT NULL DEFAULT 0")
+    # JSON of pwfs.model.queue.Jump; NULL unless it jumped.
+    db.execute("ALTER TABLE queue_items ADD COLUMN jump TEXT")
+    # JSON of pwfs.model.queue.Closing of the flag 'closed', '' of others.
+    db.execute("ALTER TABLE queue_flags ADD COLUMN detail TEXT NOT NULL DEFAULT ''")
+    # What waits grows older with each of these.
+    db.execute(
+        "CREATE INDEX queue_items_landed ON queue_items (finished_at) WHERE state = 'landed'"
+    )
+    db.execute("PRAGMA user_version = 5")
 
 
 def _create(

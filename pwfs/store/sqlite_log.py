@@ -128,6 +128,9 @@ class SqliteLog:
         self.passed_attempt = queue.passed_attempt
         self.queue_flag = queue.queue_flag
         self.set_queue_flag = queue.set_queue_flag
+        self.closing = queue.closing
+        self.set_closing = queue.set_closing
+        self.landed_times = queue.landed_times
         self.passed_durations_s = queue.passed_durations_s
         self.insert_certificate = queue.insert_certificate
         self.certificates = queue.certificates

@@ -12,6 +12,7 @@ from pwfs.model.queue import (
     Attempt,
     AttemptState,
     Certificate,
+    Closing,
     EjectReason,
     ItemState,
     Member,
@@ -21,12 +22,15 @@ from pwfs.model.queue import (
 )
 from pwfs.store.codec import (
     decode_certificate,
+    decode_closing,
     decode_ejection,
+    decode_jump,
     decode_members,
     decode_optional_time,
     decode_time,
     encode_ejection,
     encode_json,
+    encode_jump,
     encode_optional_time,
     encode_time,
 )
@@ -34,7 +38,7 @@ from pwfs.store.sqlite_connection import Row, SqliteConnection, Value
 
 _ITEM = (
     "id, members, state, priority, agent_id, entered_at, finished_at, retries, reason, detail, "
-    "resubmits, ejection"
+    "resubmits, ejection, share, jump"
 )
 _ATTEMPT = (
     "id, item_id, base_seq, stack, root, command, environment_hash, state, started_at, ended_at, "
@@ -56,12 +60,13 @@ class QueueTable:
         agent_id: AgentId,
         entered_at: datetime,
         resubmits: int = 0,
+        share: int = 0,
     ) -> QueueItem:
         # Rows are never deleted, so that the number SQLite chooses, the largest plus one, is new.
         cursor = self._connection.execute(
             "INSERT INTO queue_items "
-            "(members, state, priority, agent_id, entered_at, retries, detail, resubmits) "
-            "VALUES (?, ?, ?, ?, ?, 0, '', ?)",
+            "(members, state, priority, agent_id, entered_at, retries, detail, resubmits, share) "
+            "VALUES (?, ?, ?, ?, ?, 0, '', ?, ?)",
             (
                 encode_json(members),
                 ItemState.QUEUED.value,
@@ -69,6 +74,7 @@ class QueueTable:
                 agent_id,
                 encode_time(entered_at),
                 resubmits,
+                share,
             ),
         )
         assert cursor.lastrowid is not None
@@ -80,13 +86,14 @@ class QueueTable:
             agent_id=agent_id,
             entered_at=entered_at,
             resubmits=resubmits,
+            share=share,
         )
 
     def update_item(self, item: QueueItem) -> None:
         updated = self._connection.execute(
             "UPDATE queue_items SET members = ?, state = ?, priority = ?, agent_id = ?, "
             "entered_at = ?, finished_at = ?, retries = ?, reason = ?, detail = ?, "
-            "resubmits = ?, ejection = ? WHERE id = ?",
+            "resubmits = ?, ejection = ?, share = ?, jump = ? WHERE id = ?",
             (
                 encode_json(item.members),
                 item.state.value,
@@ -99,6 +106,8 @@ class QueueTable:
                 item.detail,
                 item.resubmits,
                 encode_ejection(item.ejection),
+                item.share,
+                encode_jump(item.jump),
                 item.id,
             ),
         )
@@ -112,7 +121,7 @@ class QueueTable:
     def items(self, states: Collection[ItemState] | None = None) -> list[QueueItem]:
         condition, values = _in_states(states)
         rows = self._connection.rows(
-            f"SELECT {_ITEM} FROM queue_items WHERE {condition} ORDER BY priority DESC, id", values
+            f"SELECT {_ITEM} FROM queue_items WHERE {condition} ORDER BY id", values
         )
         return [_item(row) for row in rows]
 
@@ -123,6 +132,14 @@ class QueueTable:
             [*values, limit],
         )
         return [_item(row) for row in reversed(list(rows))]
+
+    def landed_times(self, since: datetime) -> list[datetime]:
+        rows = self._connection.rows(
+            "SELECT finished_at FROM queue_items WHERE state = 'landed' AND finished_at > ? "
+            "ORDER BY finished_at",
+            (encode_time(since),),
+        )
+        return [decode_time(moment) for (moment,) in rows]
 
     def insert_attempt(
         self,
@@ -256,6 +273,19 @@ class QueueTable:
             "INSERT OR REPLACE INTO queue_flags (name, is_on) VALUES (?, ?)", (name, int(on))
         )
 
+    def closing(self) -> Closing | None:
+        row = self._connection.row(
+            "SELECT detail FROM queue_flags WHERE name = 'closed' AND is_on = 1"
+        )
+        return None if row is None else decode_closing(row[0])
+
+    def set_closing(self, closing: Closing | None) -> None:
+        detail = "" if closing is None else encode_json(closing)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO queue_flags (name, is_on, detail) VALUES ('closed', ?, ?)",
+            (int(closing is not None), detail),
+        )
+
 
 def _certificate(content: str, digest: str) -> StoredCertificate:
     try:
@@ -291,6 +321,8 @@ def _item(row: Row) -> QueueItem:
         detail,
         resubmits,
         ejection,
+        share,
+        jump,
     ) = row
     return QueueItem(
         id=item_id,
@@ -305,6 +337,8 @@ def _item(row: Row) -> QueueItem:
         detail=detail,
         resubmits=resubmits,
         ejection=decode_ejection(ejection),
+        share=share,
+        jump=decode_jump(jump),
     )
 
 

@@ -10,8 +10,9 @@ from pwfs.submit.actions import Action, Compose, Eject, Land, Reuse, Start, Stop
 from pwfs.submit.history import History
 from pwfs.submit.invariants import InvariantBroken, check_actions
 from pwfs.submit.line import Policy
+from pwfs.submit.ordering import in_queue_order
 from pwfs.submit.plan import plan
-from pwfs.submit.snapshot import Composition, Snapshot, hash_environment, in_queue_order
+from pwfs.submit.snapshot import Composition, Snapshot, hash_environment
 
 __all__ = [
     "Action",

@@ -106,6 +106,7 @@ def what_if(
     dependencies: Mapping[ChangeId, tuple[ChangeId, ...]],
     *,
     priority: int,
+    share: int,
 ) -> Prospect:
     """Tells what would become of an item; who conflicts with it is not known here."""
     item = QueueItem(
@@ -115,6 +116,7 @@ def what_if(
         priority=priority,
         agent_id=AgentId("what-if"),
         entered_at=datetime.fromtimestamp(0, UTC),
+        share=share,
     )
     known = {**snapshot.dependencies, **dependencies}
     asked = replace(snapshot, items=(*snapshot.items, item), dependencies=known)

@@ -141,6 +141,8 @@ class _Checked:
         item, stack = items[-1], tuple(member for item in items for member in item.members)
         attempt = self._attempts.get(action.attempt_id)
         _hold("pause", not snapshot.paused, f"item {item.id} would land while paused")
+        may_land = not snapshot.closed or snapshot.lands_while_closed() >= {i.id for i in items}
+        _hold("closed", may_land, f"item {item.id} would land while the tree is closed")
         if attempt is None or attempt.item_id != item.id:
             raise InvariantBroken(f"green: attempt {action.attempt_id} is not item {item.id}'s")
         _hold("green", attempt.state is AttemptState.PASSED, f"attempt {attempt.id} not passed")

@@ -44,6 +44,7 @@ class _Planning:
         for (below, members, _), composition in snapshot.compositions.items():
             self._composed.setdefault((below, members), []).append(composition)
         self._roots: dict[tuple[ItemId, ...], TreeHash | Compose | None] = {}
+        self._unstoppable = snapshot.lands_while_closed() if snapshot.closed else frozenset()
 
     def actions(self) -> tuple[Action, ...]:
         """See `plan`."""
@@ -129,9 +130,13 @@ class _Planning:
             if trial.reason is None or trial.verdict is Verdict.CONFLICTED:
                 return None
             return Eject(last.id, trial.reason, trial.detail, trial.attempt_id)
-        if self._snapshot.paused:
+        if self._snapshot.paused or not self._may_land(items):
             return None
         return self._land_or_certify(items, stack, self._snapshot.key(exact.root))
+
+    def _may_land(self, items: list[QueueItem]) -> bool:
+        """Whether main is open to all of them."""
+        return not self._snapshot.closed or self._unstoppable.issuperset(item.id for item in items)
 
     def _exact(self, items: list[QueueItem], stack: tuple[Member, ...]) -> Composition | Compose:
         """What is decided is merged on main itself, not derived from another stack."""

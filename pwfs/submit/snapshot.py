@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pwfs.model.ids import SEQ_ZERO, AttemptId, ChangeId, ItemId, Seq, TreeHash
@@ -10,6 +10,7 @@ from pwfs.model.queue import Attempt, AttemptState, Member, QueueItem, TestKey
 from pwfs.model.views import ConflictEvent
 from pwfs.submit.history import NOTHING_DECIDED, History
 from pwfs.submit.line import Policy
+from pwfs.submit.ordering import in_queue_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,12 @@ class Snapshot:
     The queue:
         ``items`` are the queued ones. ``attempts`` are all attempts of these items, and whatever
         else is running, oldest first. ``dependencies`` has an entry for each queued change that
-        depends on others, and ``landed`` those of these others that are part of main.
+        depends on others, and ``landed`` those of these others that are part of main. ``ages`` are
+        the levels of priority that items gained by waiting.
     The settings:
         ``command`` (empty: nothing can be tested), ``environment_hash`` (see
-        `hash_environment`), ``paused``, ``policy``, ``max_speculative`` (1 is linear), ``cores``
+        `hash_environment`), ``paused``, ``closed`` (only what jumped the queue lands), ``policy``,
+        ``max_speculative`` (1 is linear), ``cores``
         (for the policy ``auto``), ``retries_max``, how often a failed test of the same tree is
         repeated.
     The past:
@@ -63,9 +66,11 @@ class Snapshot:
     attempts: tuple[Attempt, ...] = ()
     dependencies: Mapping[ChangeId, tuple[ChangeId, ...]] = field(default_factory=dict)
     landed: frozenset[ChangeId] = frozenset()
+    ages: Mapping[ItemId, int] = field(default_factory=dict)
     command: str
     environment_hash: str
     paused: bool = False
+    closed: bool = False
     policy: Policy = Policy.WINDOW
     max_speculative: int = 1
     cores: int = 1
@@ -109,42 +114,20 @@ class Snapshot:
 
     def in_order(self) -> tuple[QueueItem, ...]:
         """The items in the order in which they are decided."""
-        return in_queue_order(self.items, self.dependencies)
+        return in_queue_order(self.items, self.dependencies, self.ages)
 
-
-def in_queue_order(
-    items: Iterable[QueueItem], dependencies: Mapping[ChangeId, tuple[ChangeId, ...]]
-) -> tuple[QueueItem, ...]:
-    """Orders by priority, highest first, then first come; what an item depends on goes before it.
-
-    So a dependency takes part in the priority of what needs it. Where items depend on each other
-    in a ring, one of them is left before its dependency.
-    """
-    ranked = sorted(items, key=lambda item: (-item.priority, item.id))
-    owner = {member.change_id: item for item in ranked for member in item.members}
-    ordered: list[QueueItem] = []
-    seen: set[ItemId] = set()
-    # A stack of its own: a chain of dependencies may be longer than Python recurses.
-    for first in ranked:
-        pending = [(first, False)]
+    def lands_while_closed(self) -> frozenset[ItemId]:
+        """The items that jumped the queue, and those that they depend on."""
+        owner = {member.change_id: item for item in self.items for member in item.members}
+        pending = [item for item in self.items if item.jump is not None]
+        found: set[ItemId] = set()
         while pending:
-            item, is_ready = pending.pop()
-            if is_ready:
-                ordered.append(item)
-                continue
-            if item.id in seen:
-                continue
-            seen.add(item.id)
-            pending.append((item, True))
-            below = [
-                owner[other]
-                for member in item.members
-                for other in dependencies.get(member.change_id, ())
-                if other in owner
-            ]
-            below.sort(key=lambda item: (-item.priority, item.id), reverse=True)
-            pending.extend((other, False) for other in below)
-    return tuple(ordered)
+            item = pending.pop()
+            if item.id not in found:
+                found.add(item.id)
+                needed = (o for m in item.members for o in self.dependencies.get(m.change_id, ()))
+                pending.extend(owner[other] for other in needed if other in owner)
+        return frozenset(found)
 
 
 def hash_environment(environment: Mapping[str, str]) -> str:

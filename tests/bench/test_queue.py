@@ -15,7 +15,8 @@ from bench.queue.simulation import Outcome, Simulation, by_oracle
 from bench.queue.trace import Trace, Workload
 from bench.queue.trace import draw as uniform
 from pwfs.submit import History, Policy
-from tests.submit.world import Edit, World
+from tests.submit.trees import Edit
+from tests.submit.world import World
 
 ALL_GOOD = Workload(
     workers=8,

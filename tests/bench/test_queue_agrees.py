@@ -16,7 +16,8 @@ from pwfs.model.queue import AttemptState
 from pwfs.submit import Policy
 from pwfs.submit.history import NOTHING_DECIDED
 from pwfs.submit.line import Scenario
-from tests.submit.world import Edit, World
+from tests.submit.trees import Edit
+from tests.submit.world import World
 
 CHANGES = 40
 WORKLOAD = Workload(

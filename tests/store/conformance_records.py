@@ -24,8 +24,10 @@ from pwfs.model.queue import (
     Attempt,
     AttemptState,
     Certificate,
+    Closing,
     EjectReason,
     ItemState,
+    Jump,
     Member,
     QueueItem,
     StoredCertificate,
@@ -273,8 +275,8 @@ class WorkspaceConformance:
 
 
 class QueueConformance:
-    def test_items_are_numbered_and_sorted(self, log: LogStore) -> None:
-        """Higher priority first, then first come."""
+    def test_items_are_numbered_and_listed(self, log: LogStore) -> None:
+        """By their numbers; in which order they land is not the store's to say."""
         low, high, last = (
             log.insert_item([Member(CHANGE, n)], priority=p, agent_id=AGENT, entered_at=later(n))
             for n, p in ((1, 0), (2, 5), (3, 0))
@@ -283,9 +285,30 @@ class QueueConformance:
         assert low == QueueItem(
             ItemId(1), (Member(CHANGE, 1),), ItemState.QUEUED, 0, AGENT, later(1)
         )
-        assert log.items() == [high, low, last]
+        assert log.items() == [low, high, last]
         assert log.item(high.id) == high
         assert log.item(ItemId(9)) is None
+
+    def test_the_times_of_landings_are_kept(self, log: LogStore) -> None:
+        """Of those after a moment, ascending; who left otherwise is not among them."""
+        states = [ItemState.LANDED, ItemState.EJECTED, ItemState.LANDED, ItemState.LANDED]
+        for number, state in enumerate(states):
+            item = log.insert_item(
+                [Member(CHANGE, 1)], priority=0, agent_id=AGENT, entered_at=NOW, share=number
+            )
+            assert item.share == number
+            log.update_item(replace(item, state=state, finished_at=later(4 - number)))
+        assert log.landed_times(later(1)) == [later(2), later(4)]
+
+    def test_the_tree_is_closed_and_opened(self, log: LogStore) -> None:
+        """Who did it and why is there until it is opened; other switches stay as they are."""
+        assert log.closing() is None
+        closing = Closing(AGENT, "red \u2260 green", NOW)
+        log.set_closing(closing)
+        assert log.closing() == closing
+        assert not log.queue_flag("paused")
+        log.set_closing(None)
+        assert log.closing() is None
 
     def test_an_item_is_replaced_whole(self, log: LogStore) -> None:
         """Every field of it; lists by state follow."""
@@ -317,6 +340,8 @@ class QueueConformance:
                 view_id="attempt-3",
                 resubmitted_as=ItemId(9),
             ),
+            share=5,
+            jump=Jump(AgentId("other"), "urgent", later(3)),
         )
         assert all(
             getattr(item, field.name) != getattr(ejected, field.name)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pwfs.model.ids import ChangeId
-from tests.submit.world import Edit, Tree, lay
+from tests.submit.trees import Edit, Tree, lay
 
 
 @dataclass

@@ -6,7 +6,8 @@ As in `tests.submit.test_scenarios`, tests are held until a scenario releases th
 from pwfs.model.ids import AttemptId, Seq
 from pwfs.model.queue import AttemptState, EjectReason, ItemState
 from pwfs.submit import Eject, Land, Reuse, Start, Stop
-from tests.submit.world import Edit, World, stopped
+from tests.submit.trees import Edit
+from tests.submit.world import World, stopped
 
 
 def test_conflict_appears_while_testing() -> None:

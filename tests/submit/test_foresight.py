@@ -17,7 +17,7 @@ def asked(world: World, name: str, **needs: tuple[str, ...]) -> Prospect:
     dependencies = {
         ChangeId(change): tuple(map(ChangeId, others)) for change, others in needs.items()
     }
-    return what_if(world.snapshot(), [Member(ChangeId(name), 1)], dependencies, priority=0)
+    return what_if(world.snapshot(), [Member(ChangeId(name), 1)], dependencies, priority=0, share=0)
 
 
 def test_the_plan_shows_what_each_test_assumes() -> None:

@@ -15,7 +15,8 @@ from pwfs.model.ids import ChangeId
 from pwfs.model.queue import AttemptState
 from pwfs.submit import Policy, Reuse
 from tests.submit.serial import SerialQueue
-from tests.submit.world import Edit, World
+from tests.submit.trees import Edit
+from tests.submit.world import World
 
 FILES = "fghij"
 WORDS = ("y", "z", "u", "v", "w", "x", "bad")

@@ -24,7 +24,8 @@ from pwfs.submit import (
     check_actions,
     plan,
 )
-from tests.submit.world import Edit, World
+from tests.submit.trees import Edit
+from tests.submit.world import World
 
 
 def refuses(promise: str, snapshot: Snapshot, *actions: Action) -> None:

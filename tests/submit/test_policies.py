@@ -10,7 +10,8 @@ from pwfs.model.queue import AttemptState
 from pwfs.submit import History, Land, Policy, Reuse
 from pwfs.submit.history import WINDOW_FLOOR, WINDOW_START
 from pwfs.submit.policies import choose
-from tests.submit.world import Edit, World
+from tests.submit.trees import Edit
+from tests.submit.world import World
 
 
 def trees(world: World) -> list[str]:

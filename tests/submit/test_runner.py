@@ -24,7 +24,8 @@ from pwfs.repo.health import Health
 from pwfs.submit import InvariantBroken, Snapshot
 from pwfs_daemon.runner import MountLike, QueueRepository, QueueRunner, output_path
 from pwfs_daemon.testproc import Ended, TestOrder, run_test
-from tests.submit.world import BEGIN, Edit, World
+from tests.submit.trees import Edit
+from tests.submit.world import BEGIN, World
 
 THREADS_S = 0.3
 

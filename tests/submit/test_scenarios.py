@@ -8,7 +8,8 @@ import pytest
 
 from pwfs.model.errors import DependencyNotLanded
 from pwfs.submit import Compose, Eject, Start
-from tests.submit.world import Edit, World, stopped
+from tests.submit.trees import Edit
+from tests.submit.world import World, stopped
 
 
 def test_linear_tests_one_at_a_time() -> None:

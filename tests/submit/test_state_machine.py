@@ -29,7 +29,8 @@ from pwfs.model.queue import AttemptState, ItemState, TestKey
 from pwfs.submit import Policy
 from pwfs.submit.reading import ERROR_RETRIES_MAX
 from tests.submit.serial import SerialQueue
-from tests.submit.world import Crash, Edit, World, lay
+from tests.submit.trees import Edit, lay
+from tests.submit.world import Crash, World
 
 FILES = ("f", "g", "h")
 WORDS = ("y", "z", "u", "v", "w", "x", "bad")
@@ -193,6 +194,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.settle()
 
     @rule()
+    def close_or_open(self) -> None:
+        self.world.closed = not self.world.closed
+        self.settle()
+
+    @rule()
     def restart(self) -> None:
         before = self.trees_under_test()
         try:
@@ -219,8 +225,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def never_idles(self) -> None:
-        """With items queued and no pause, at least the first is tested."""
-        if not self.world.paused and any(
+        """With items queued, no pause and an open tree, at least the first is tested."""
+        if not (self.world.paused or self.world.closed) and any(
             item.state is ItemState.QUEUED for item in self.world.items.values()
         ):
             assert self.world.running()
@@ -229,7 +235,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.crash_after = None
-        self.world.paused = False
+        self.world.paused = self.world.closed = False
         self.world.release_all()
         self.decides_like_the_serial_queue()
         assert not [i for i in self.world.items.values() if i.state is ItemState.QUEUED]

@@ -6,7 +6,6 @@ runner does. A change writes lines to files; it fails its test where a tree hold
 crash can be put after any of them.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,17 +13,16 @@ from datetime import UTC, datetime, timedelta
 from pwfs.model.changes import Landing
 from pwfs.model.errors import DependencyNotLanded, StaleBase
 from pwfs.model.ids import AgentId, AttemptId, BlobHash, ChangeId, ItemId, Seq, TreeHash
-from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
     EjectReason,
     ItemState,
+    Jump,
     Member,
     QueueItem,
     TestKey,
 )
-from pwfs.model.views import ConflictEvent, ConflictType
 from pwfs.submit import (
     Action,
     Compose,
@@ -41,47 +39,16 @@ from pwfs.submit import (
     plan,
 )
 from pwfs.submit.invariants import check_history, check_landing
+from pwfs.submit.ordering import ages_of, next_share
 from pwfs.submit.snapshot import CompositionKey
+from tests.submit.trees import Composed, Edit, Tree, conflict, lay, root_of
 
-Tree = tuple[tuple[str, str], ...]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS_MAX = 1_000
 
 
 class Crash(Exception):
     """The daemon died right after storing a step."""
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Writes ``new`` where the writer saw ``base`` (None: no file)."""
-
-    path: str
-    base: str | None
-    new: str
-
-
-@dataclass(frozen=True)
-class Composed:
-    """What the repository's ``candidate`` answers."""
-
-    root: TreeHash | None
-    conflicts: tuple[ConflictEvent, ...] = ()
-
-
-def root_of(tree: Tree) -> TreeHash:
-    return TreeHash(hashlib.sha256(repr(tree).encode()).hexdigest())
-
-
-def lay(tree: Tree, edits: Sequence[Edit]) -> Tree | str:
-    """Merges edits strictly; a conflict is answered with its path."""
-    files = dict(tree)
-    for edit in edits:
-        theirs = files.get(edit.path)
-        if theirs not in (edit.base, edit.new):
-            return edit.path
-        files[edit.path] = edit.new
-    return tuple(sorted(files.items()))
 
 
 @dataclass
@@ -96,6 +63,9 @@ class World:
     command: str = "make test"
     environment_hash: str = "e" * 64
     paused: bool = False
+    closed: bool = False
+    ageing: int = 0
+    fair_share: bool = False
     clashes: set[frozenset[str]] = field(default_factory=set)
     changes: dict[ChangeId, tuple[Edit, ...]] = field(default_factory=dict)
     dependencies: dict[ChangeId, tuple[ChangeId, ...]] = field(default_factory=dict)
@@ -126,7 +96,7 @@ class World:
             self.dependencies[change_id] = tuple(ChangeId(other) for other in after)
         return change_id
 
-    def submit(self, *names: str, priority: int = 0) -> ItemId:
+    def submit(self, *names: str, priority: int = 0, agent: str = "agent") -> ItemId:
         """Queues changes as one item; a name not written yet becomes a change of its own file."""
         members = tuple(Member(ChangeId(name), 1) for name in names)
         for member in members:
@@ -144,10 +114,26 @@ class World:
             if missing:
                 raise DependencyNotLanded(member.change_id, tuple(sorted(missing)))
         item_id = ItemId(len(self.items) + 1)
+        share = next_share(self.queued(), AgentId(agent)) if self.fair_share else 0
         self.items[item_id] = QueueItem(
-            item_id, members, ItemState.QUEUED, priority, AgentId("agent"), self.now()
+            item_id,
+            members,
+            ItemState.QUEUED,
+            priority,
+            AgentId(agent),
+            self.now(),
+            share=share,
         )
         return item_id
+
+    def queued(self) -> tuple[QueueItem, ...]:
+        """What is in the queue, by its numbers."""
+        return tuple(item for item in self.items.values() if item.state is ItemState.QUEUED)
+
+    def jump(self, item_id: ItemId) -> None:
+        """Lets an item go before all others."""
+        jump = Jump(AgentId("agent"), "urgent", BEGIN + timedelta(seconds=len(self.history)))
+        self.items[item_id] = replace(self.items[item_id], jump=jump)
 
     def cancel(self, item_id: ItemId) -> None:
         self._finish_item(item_id, ItemState.CANCELLED)
@@ -164,7 +150,9 @@ class World:
         return BEGIN + timedelta(seconds=self.seq)
 
     def queue_snapshot(self) -> Snapshot:
-        queued = tuple(i for i in self.items.values() if i.state is ItemState.QUEUED)
+        queued = self.queued()
+        finished = [i.finished_at for i in self.items.values() if i.state is ItemState.LANDED]
+        landed_at = sorted(moment for moment in finished if moment is not None)
         ids = {item.id for item in queued}
         changes = {member.change_id for item in queued for member in item.members}
         dependencies = {c: self.dependencies[c] for c in sorted(changes) if c in self.dependencies}
@@ -183,6 +171,8 @@ class World:
             command=self.command,
             environment_hash=self.environment_hash,
             paused=self.paused,
+            closed=self.closed,
+            ages=ages_of(queued, landed_at, self.ageing),
             max_speculative=self.max_speculative,
             policy=self.policy,
             retries_max=self.retries_max,
@@ -199,7 +189,7 @@ class World:
         for member in members:
             merged = lay(tree, self.changes[member.change_id])
             if isinstance(merged, str):
-                return Composed(None, (_conflict(merged, member),))
+                return Composed(None, (conflict(merged, member),))
             tree = merged
         root = root_of(tree)
         self.trees[root] = tree
@@ -469,18 +459,3 @@ def stopped(world: World) -> list[str]:
 
 def _names(members: Sequence[Member]) -> str:
     return " ".join(member.change_id for member in members)
-
-
-def _conflict(path: str, member: Member) -> ConflictEvent:
-    return ConflictEvent(
-        type=ConflictType.CONTENT,
-        path=RepoPath(path),
-        your_change=member.change_id,
-        your_version=member.version,
-        their_change=None,
-        conflicting_op=Seq(0),
-        base_content="",
-        your_content="",
-        their_content="",
-        conflict_markers="",
-    )

@@ -92,6 +92,9 @@ def show_queue(
     found = client().get("queue")
     if found["paused"] and not json:
         note("The queue is paused: patchwork queue resume")
+    if found["closing"] and not json:
+        closed = found["closing"]
+        note(f"The tree is closed by {closed['agent_id']}: {closed['reason']}")
     if not found["items"]:
         show(found, ["The queue is empty."])
         return
@@ -122,6 +125,8 @@ def show_item(item: ItemRef, json: Json = False) -> None:
         f"Priority: {found['priority']}",
         f"Entered: {moment(found['entered_at'])}",
     ]
+    if found["jump"]:
+        lines.append(f"Jumped: {found['jump']['agent_id']}: {found['jump']['reason']}")
     if found["reason"]:
         lines.append(f"Reason: {found['reason']}: {found['detail']}")
     if found["ejection"]:
@@ -152,6 +157,37 @@ def pause(json: Json = False) -> None:
 def resume(json: Json = False) -> None:
     """End a pause."""
     show(client().post("queue/resume"), ["The queue goes on."])
+
+
+@app.command("close")
+def close(
+    reason: Annotated[str, typer.Argument(metavar="REASON", show_default=False)],
+    agent: Agent = "",
+    json: Json = False,
+) -> None:
+    """Close the tree: nothing lands but what jumps the queue; tests go on."""
+    found = client().post("queue/close", {"reason": reason, "agent_id": agent})
+    show(found, ["The tree is closed: patchwork queue open"])
+
+
+@app.command("open")
+def open_tree(agent: Agent = "", json: Json = False) -> None:
+    """Open the tree again; what passed meanwhile lands."""
+    show(client().post("queue/open", {"agent_id": agent}), ["The tree is open."])
+
+
+@app.command("jump")
+def jump(
+    item: ItemRef,
+    reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", show_default=False)],
+    agent: Agent = "",
+    json: Json = False,
+) -> None:
+    """Let an item go before all others, also while the tree is closed."""
+    daemon = client()
+    place = f"queue/items/{_find(daemon, item)}/jump"
+    found = daemon.post(place, {"reason": reason, "agent_id": agent})
+    show(found, [f"{_names(found)} is at position {found['position']}."])
 
 
 @app.command("priority", context_settings={"ignore_unknown_options": True})

@@ -74,6 +74,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"Views: {found['views']}"
     yield f"Workspaces: {found['workspaces']}"
     yield f"Queue: {found['queue_depth']}" + (" (paused)" if found["queue_paused"] else "")
+    if found["closing"]:
+        yield f"Tree: closed by {found['closing']['agent_id']}: {found['closing']['reason']}"
     for name in found["not_logged"]:
         yield f"Not logged, above max-blob-mb: {name}"
     yield f"Mount: {daemon['mount']}"

@@ -6,6 +6,7 @@ from quart import Blueprint, Response
 
 from pwfs.model.ids import ChangeId, ItemId
 from pwfs.model.queue import Member
+from pwfs.repo.changes import check_agent
 from pwfs.submit.foresight import Prospect, Speculation, foresee, what_if
 from pwfs_daemon.web.answers import Body, answer, read_body
 from pwfs_daemon.web.openapi import takes
@@ -63,7 +64,8 @@ async def post_question() -> Response:
     snapshot = services().queue.snapshot()
     members = [Member(c.id, c.current_version + repo.has_draft(c)) for c in changes]
     needed = {change.id: change.dependencies for change in changes if change.dependencies}
-    prospect = what_if(snapshot, members, needed, priority=body.priority)
+    share = repo.next_share(check_agent(body.agent_id))
+    prospect = what_if(snapshot, members, needed, priority=body.priority, share=share)
     owner = {m.change_id: item.id for item in snapshot.items for m in item.members}
     conflicts = [
         {"change_id": change.id, "path": found.path, "with": found.their_change}

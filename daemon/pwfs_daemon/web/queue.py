@@ -39,6 +39,13 @@ class Submission(Body):
     resubmits: int = 0
 
 
+class Reason(Body):
+    """Who does something out of the ordinary, and why."""
+
+    reason: str
+    agent_id: str = "local"
+
+
 class Priority(Body):
     """A new priority: higher goes first."""
 
@@ -74,7 +81,7 @@ async def get_queue() -> Response:
     """Shows what is queued, first to land first."""
     repo = repository()
     items = [describe_item(item) for item in repo.queued()]
-    return answer({"paused": repo.queue_paused, "items": items})
+    return answer({"paused": repo.queue_paused, "closing": repo.closing, "items": items})
 
 
 @routes.get("/queue/items")
@@ -126,6 +133,37 @@ async def put_priority(item_id: str) -> Response:
     item = repository().set_priority(parse_number("item", item_id), body.priority)
     await services().settled()
     return answer(describe_item(item))
+
+
+@routes.post("/queue/items/<item_id>/jump")
+@takes(Reason)
+async def post_jump(item_id: str) -> Response:
+    """Lets an item go before all others, and land though the tree is closed."""
+    body = await read_body(Reason)
+    number = parse_number("item", item_id)
+    item = repository().jump(number, body.reason, agent=body.agent_id)
+    await services().settled()
+    return answer(describe_item(item))
+
+
+@routes.post("/queue/close")
+@takes(Reason)
+async def post_close() -> Response:
+    """Lets nothing land but what jumps the queue; tests go on."""
+    body = await read_body(Reason)
+    closing = repository().close_tree(body.reason, agent=body.agent_id)
+    await services().settled()
+    return answer({"closing": closing})
+
+
+@routes.post("/queue/open")
+@takes(Acting)
+async def post_open() -> Response:
+    """Opens the tree again."""
+    body = await read_body(Acting)
+    repository().open_tree(agent=body.agent_id)
+    await services().settled()
+    return answer({"closing": None})
 
 
 @routes.post("/queue/pause")
