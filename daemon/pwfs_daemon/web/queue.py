@@ -130,9 +130,9 @@ async def put_priority(item_id: str) -> Response:
     body = await read_body(Priority)
     if not -(1 << 31) <= body.priority < 1 << 31:
         raise InvalidArgument(name="priority", reason="must be a 32-bit number")
-    item = repository().set_priority(parse_number("item", item_id), body.priority)
+    moved = describe_item(repository().set_priority(parse_number("item", item_id), body.priority))
     await services().settled()
-    return answer(describe_item(item))
+    return answer(moved)
 
 
 @routes.post("/queue/items/<item_id>/jump")
@@ -142,8 +142,10 @@ async def post_jump(item_id: str) -> Response:
     body = await read_body(Reason)
     number = parse_number("item", item_id)
     item = repository().jump(number, body.reason, agent=body.agent_id)
+    # Described before it may land.
+    jumped = describe_item(item)
     await services().settled()
-    return answer(describe_item(item))
+    return answer(jumped)
 
 
 @routes.post("/queue/close")
