@@ -116,7 +116,9 @@ def test_agents_take_turns_and_ageing_is_set(queue: System) -> None:
 def test_what_waited_for_long_is_urgent(queue: System, tmp_path: Path) -> None:
     """Its level rises with what lands: who comes now at a higher priority does not overtake it."""
     gate = tmp_path / "gate"
-    waits = f"until test $PATCHWORK_CHANGE != patient || test -e {gate}; do sleep 0.1; done"
+    waits = (
+        f"until case $PATCHWORK_CHANGE in u1 | u2) ;; *) test -e {gate} ;; esac; do sleep 0.1; done"
+    )
     queue.project.patchwork("config", "set", "test-cmd", waits)
     queue.project.patchwork("config", "set", "queue-ageing", "2")
     submit(queue, "Patient")
