@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 from statistics import mean, stdev
 
 from bench.queue.scenarios import Contender
-from bench.queue.simulation import Outcome, Simulation, by_oracle
 from bench.queue.trace import Trace, Workload
 from pwfs.submit.line import Policy
+from pwfs.submit.simulation import Outcome, Simulation, by_oracle
 
 ORACLE = Contender("oracle", Policy.TREE, has_rule=True)
 _T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}

@@ -12,6 +12,8 @@ from functools import cached_property
 from itertools import accumulate
 from statistics import NormalDist
 
+from pwfs.submit.simulation import Arrival, Change
+
 MASK = (1 << 64) - 1
 ARRIVAL, DURATION, OUTCOME, TARGET_COUNT, TARGET, PAIR, MISS, FLAKE, THINK = range(9)
 
@@ -63,23 +65,50 @@ class Workload:
         return list(accumulate((n + 1) ** -self.skew for n in range(self.targets)))
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one agent submits once; ``key`` names it in all draws."""
-
-    key: int
-    agent: int
-    duration_s: float
-    is_good: bool
-    targets: frozenset[int]
-
-
 class Trace:
     """The changes of one workload and seed."""
 
     def __init__(self, workload: Workload, seed: int) -> None:
         self.workload = workload
         self.seed = seed
+
+    @property
+    def workers(self) -> int:
+        return self.workload.workers
+
+    @property
+    def retries(self) -> int:
+        return self.workload.retries
+
+    @property
+    def tick_s(self) -> float:
+        return self.workload.tick_s
+
+    @property
+    def from_s(self) -> float:
+        return self.workload.warm_h * 3600.0
+
+    @property
+    def until_s(self) -> float:
+        return self.from_s + self.workload.measured_h * 3600.0
+
+    def opening(self) -> list[Arrival]:
+        """The first of each agent, or the first that comes."""
+        agents = range(self.workload.agents)
+        found = [Arrival(self.think_s(agent, 0), agent, 0) for agent in agents]
+        return [*found, Arrival(self.gap_s(0), 0, 0)] if self.workload.rate_per_h else found
+
+    def after_arrival(self, agent: int, number: int, now_s: float) -> Arrival | None:
+        """The next of the open loop."""
+        if not self.workload.rate_per_h:
+            return None
+        return Arrival(now_s + self.gap_s(number + 1), 0, number + 1)
+
+    def after_decision(self, agent: int, number: int, now_s: float) -> Arrival | None:
+        """The next of an agent of the closed loop."""
+        if not self.workload.agents:
+            return None
+        return Arrival(now_s + self.think_s(agent, number + 1), agent, number + 1)
 
     def change(self, agent: int, number: int) -> Change:
         """An agent's change by its number."""

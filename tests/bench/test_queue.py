@@ -11,10 +11,10 @@ from bench.queue import main
 from bench.queue.measure import ORACLE, Job, estimate, simulate
 from bench.queue.plot import Curve, draw
 from bench.queue.scenarios import AGENTS_100, TREE, TREE_RETRY, WINDOW
-from bench.queue.simulation import Outcome, Simulation, by_oracle
 from bench.queue.trace import Trace, Workload
 from bench.queue.trace import draw as uniform
 from pwfs.submit import History, Policy
+from pwfs.submit.simulation import Outcome, Simulation, by_oracle
 from tests.submit.trees import Edit
 from tests.submit.world import World
 

@@ -9,13 +9,13 @@ import math
 
 import pytest
 
-from bench.queue.simulation import Simulation, Waiting
 from bench.queue.trace import Trace, Workload
 from pwfs.model.ids import ChangeId
 from pwfs.model.queue import AttemptState
 from pwfs.submit import Policy
 from pwfs.submit.history import NOTHING_DECIDED
 from pwfs.submit.line import Scenario
+from pwfs.submit.simulation import Simulation, Waiting
 from tests.submit.trees import Edit
 from tests.submit.world import World
 

@@ -54,7 +54,9 @@ class Disk:
 
     def write_back(self, below: Path, chance: random.Random) -> None:
         """Puts some of what is not synced on the disk: pages of some files, names perhaps."""
-        files = [path for path in below.rglob("*") if path.is_file() and not path.is_symlink()]
+        # Programs go on meanwhile: what they just removed is left out.
+        found = [Path(place, name) for place, _, names in os.walk(below) for name in names]
+        files = [path for path in found if path.is_file() and not path.is_symlink()]
         chance.shuffle(files)
         share = chance.choice([0.0, 0.2, 0.5, 0.9])
         for path in files:

@@ -134,3 +134,24 @@ def test_what_waited_for_long_is_urgent(queue: System, tmp_path: Path) -> None:
     for change in ("u3", "patient"):
         await_end(queue, change)
     assert landed(queue)[:2] == ["u1", "u2"]
+
+
+def test_another_policy_is_tried_on_the_past(queue: System) -> None:
+    """Nothing of the queue changes by it; names and numbers that there are not are refused."""
+    project = queue.project
+    project.patchwork("config", "set", "test-cmd", "sleep 0.3; test $PATCHWORK_CHANGE != bad")
+    assert "Nothing was decided" in project.patchwork("queue", "replay", "--policy", "tree").stdout
+    submit(queue, "One", "Bad", "Two")
+    project.patchwork("queue", "resume")
+    await_end(queue, "two")
+    before = queue.events()
+    found = project.json("queue", "replay", "--policy", "window", "--speculative", "3")
+    assert [(found["recorded"][key]) for key in ("landed", "ejected", "tests")] == [2, 1, 3]
+    assert [found[each]["differing"] for each in ("now", "asked")] == [[], []]
+    assert (found["now"]["policy"], found["asked"]["policy"]) == ("linear", "window")
+    assert found["asked"]["tally"]["wait_max_s"] < found["now"]["tally"]["wait_max_s"]
+    lines = project.patchwork("queue", "replay", "--policy", "batch", "--last", "2").lines
+    assert [line.split()[0] for line in lines[1:4]] == ["as", "linear,", "batch,"]
+    project.patchwork("queue", "replay", "--policy", "best", status=ExitCode.INVALID)
+    project.patchwork("queue", "replay", "--policy", "tree", "--last", "0", status=ExitCode.USAGE)
+    assert queue.events() == before

@@ -8,6 +8,7 @@ import typer
 
 from pwfs.model.exits import ExitCode
 from pwfs_cli.api import CHUNK_SIZE_BYTES, client, part
+from pwfs_cli.commands.replay import replay
 from pwfs_cli.output import moment, note, show, table
 from pwfs_cli.session import Agent, Json
 
@@ -188,6 +189,9 @@ def jump(
     place = f"queue/items/{_find(daemon, item)}/jump"
     found = daemon.post(place, {"reason": reason, "agent_id": agent})
     show(found, [f"{_names(found)} is at position {found['position']}."])
+
+
+app.command("replay")(replay)
 
 
 @app.command("priority", context_settings={"ignore_unknown_options": True})

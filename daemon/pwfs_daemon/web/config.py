@@ -12,7 +12,7 @@ routes = Blueprint("config", __name__)
 class Setting(Body):
     """A new value, as text or as its own type."""
 
-    value: str | int
+    value: str | int | bool
 
 
 @routes.get("/config")

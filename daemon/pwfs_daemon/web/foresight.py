@@ -4,17 +4,20 @@ import math
 
 from quart import Blueprint, Response
 
+from pwfs.model.errors import InvalidArgument
 from pwfs.model.ids import ChangeId, ItemId
 from pwfs.model.queue import Member
 from pwfs.repo.changes import check_agent
+from pwfs.repo.history import past_items
 from pwfs.submit.foresight import Prospect, Speculation, foresee, what_if
-from pwfs_daemon.web.answers import Body, answer, read_body
+from pwfs_daemon.web.answers import Body, answer, query_number, read_body
 from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
 
 routes = Blueprint("foresight", __name__)
 
 DURATIONS_MAX = 200
+HISTORY_MAX = 10_000
 
 
 class Question(Body):
@@ -51,6 +54,16 @@ async def get_plan() -> Response:
         for outlook in found.outlooks
     ]
     return answer({"policy": found.policy, "width": found.width, "items": items})
+
+
+@routes.get("/queue/history")
+@takes(None, "limit")
+async def get_history() -> Response:
+    """Lists what landed or was ejected of the last ``limit`` (1,000) items, as they came."""
+    limit = query_number("limit")
+    if limit is not None and not 1 <= limit <= HISTORY_MAX:
+        raise InvalidArgument(name="limit", reason=f"must be from 1 to {HISTORY_MAX}")
+    return answer({"items": past_items(repository(), limit or 1_000)})
 
 
 @routes.post("/queue/what-if")

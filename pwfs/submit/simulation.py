@@ -8,11 +8,10 @@ before an item was submitted was seen by its author and does not disagree with i
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, overload
+from typing import Protocol, TypeVar, overload
 
-from bench.queue.trace import Change, Trace
 from pwfs.model.ids import AttemptId, ItemId
 from pwfs.submit.history import NOTHING_DECIDED, History
 from pwfs.submit.line import Entry, Line, Policy, Scenario, Trial, Verdict, Wish
@@ -20,6 +19,69 @@ from pwfs.submit.policies import Decision, decide, schedule, wish
 
 FAILED = Trial(Verdict.FAILED)
 Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is submitted once; ``key`` names it, ``is_good`` says that alone it passes."""
+
+    key: int
+    agent: int
+    duration_s: float
+    is_good: bool
+    targets: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When an agent submits its change of that number."""
+
+    at_s: float
+    agent: int
+    number: int
+
+
+class Traffic(Protocol):
+    """What comes, and the truth about it; all that contenders have in common.
+
+    Things happen at multiples of ``tick_s`` (0: at any time). What is decided from ``from_s`` on is
+    told; at ``until_s`` a simulation ends, if not before, because nothing is left to do.
+    """
+
+    @property
+    def workers(self) -> int:
+        """How many tests run at once."""
+
+    @property
+    def retries(self) -> int:
+        """How often a test that failed is repeated."""
+
+    @property
+    def tick_s(self) -> float: ...
+    @property
+    def from_s(self) -> float: ...
+    @property
+    def until_s(self) -> float: ...
+
+    def opening(self) -> Iterable[Arrival]:
+        """Who comes whatever happens, first."""
+
+    def after_arrival(self, agent: int, number: int, now_s: float) -> Arrival | None:
+        """Who comes next whatever happens, once that one has."""
+
+    def after_decision(self, agent: int, number: int, now_s: float) -> Arrival | None:
+        """What an agent submits next, once it knows what became of that one."""
+
+    def change(self, agent: int, number: int) -> Change: ...
+
+    def disagree(self, one: Change, other: Change) -> bool:
+        """Whether two changes that share a target fail together."""
+
+    def is_missed(self, one: Change, other: Change) -> bool:
+        """Whether the rule of independence does not see that two changes share a target."""
+
+    def is_flaky(self, tree: int, attempt: int) -> bool:
+        """Whether a test of a good tree fails."""
 
 
 class Before(Sequence[ItemId]):
@@ -91,8 +153,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """How an item ended."""
+    """How an item ended; ``key`` is its change's."""
 
+    key: int
     entered_s: float
     decided_s: float
     is_landed: bool
@@ -140,15 +203,14 @@ class Simulation:
 
     def __init__(
         self,
-        trace: Trace,
+        traffic: Traffic,
         policy: Policy,
         *,
         has_rule: bool,
         wisher: Wisher | None = None,
         history: History = NOTHING_DECIDED,
     ) -> None:
-        self._trace = trace
-        self._work = trace.workload
+        self._traffic = traffic
         self._policy = policy
         self._has_rule = has_rule
         self._is_oracle = wisher is by_oracle
@@ -163,13 +225,13 @@ class Simulation:
         self._items = 0
         self._tests = 0
         self._history = history
-        self._from_s = self._work.warm_h * 3600.0
-        self.outcome = Outcome(self._work.measured_h)
+        self.outcome = Outcome((traffic.until_s - traffic.from_s) / 3600.0)
 
     def run(self) -> Outcome:
         """Simulates the warm-up and the time that is measured."""
-        end_s = self._from_s + self._work.measured_h * 3600.0
-        self._begin()
+        end_s = self._traffic.until_s
+        for arrival in self._traffic.opening():
+            self._expect(arrival)
         while self._events and self._events[0][0] <= end_s:
             self._now = self._events[0][0]
             while self._events and self._events[0][0] == self._now:
@@ -184,33 +246,28 @@ class Simulation:
 
     def _at(self, when_s: float, what: Callable[[], None]) -> None:
         """Everything happens at whole ticks, when the runner looks."""
-        tick_s = self._work.tick_s
+        tick_s = self._traffic.tick_s
         on_tick_s = -(-when_s // tick_s) * tick_s if tick_s else when_s
         self._sequence += 1
         heapq.heappush(self._events, (on_tick_s, self._sequence, what))
 
-    def _begin(self) -> None:
-        for agent in range(self._work.agents):
-            self._think(agent, 0)
-        if self._work.rate_per_h:
-            self._at(self._trace.gap_s(0), lambda: self._arrive(0))
+    def _expect(self, arrival: Arrival | None) -> None:
+        if arrival is not None:
+            self._at(arrival.at_s, lambda: self._arrive(arrival))
 
-    def _think(self, agent: int, number: int) -> None:
-        later_s = self._now + self._trace.think_s(agent, number)
-        self._at(later_s, lambda: self._submit(agent, number))
-
-    def _arrive(self, number: int) -> None:
-        self._submit(0, number)
-        later_s = self._now + self._trace.gap_s(number + 1)
-        self._at(later_s, lambda: self._arrive(number + 1))
+    def _arrive(self, arrival: Arrival) -> None:
+        self._submit(arrival.agent, arrival.number)
+        self._expect(self._traffic.after_arrival(arrival.agent, arrival.number, self._now))
 
     def _submit(self, agent: int, number: int) -> None:
-        change = self._trace.change(agent, number)
+        change = self._traffic.change(agent, number)
         item_id = ItemId(self._items)
         self._items += 1
         rivals = {other for target in change.targets for other in self._by_target.get(target, ())}
         seen = sorted(
-            other for other in rivals if not self._trace.is_missed(change, self.queue[other].change)
+            other
+            for other in rivals
+            if not self._traffic.is_missed(change, self.queue[other].change)
         )
         ahead: Sequence[ItemId] = seen if self._has_rule else Before(self._order, item_id)
         trials: dict[Scenario, Trial] = {}
@@ -218,7 +275,7 @@ class Simulation:
         entry = Entry(item_id, ahead, trials=trials, failures=failures)
         waiting = Waiting(item_id, change, number, self._now, ahead, entry, trials, failures)
         for other in rivals:
-            if self._trace.disagree(change, self.queue[other].change):
+            if self._traffic.disagree(change, self.queue[other].change):
                 waiting.clashes.add(other)
                 self.queue[other].clashes.add(item_id)
         waiting.had_rivals = bool(rivals)
@@ -245,7 +302,7 @@ class Simulation:
             self._meet(waiting.id, scenario)
             return
         failures = waiting.failures[scenario] = waiting.failures.get(scenario, 0) + 1
-        if failures > self._work.retries + waiting.is_vouched:
+        if failures > self._traffic.retries + waiting.is_vouched:
             waiting.trials[scenario] = FAILED
         else:
             del waiting.trials[scenario]
@@ -282,7 +339,7 @@ class Simulation:
             self._start(self.queue[start.item_id], start.scenario)
 
     def _line(self) -> Line:
-        return Line(entries=self._entries, width=self._work.workers, history=self._history)
+        return Line(entries=self._entries, width=self._traffic.workers, history=self._history)
 
     def _start(self, waiting: Waiting, scenario: Scenario) -> None:
         self._tests += 1
@@ -305,7 +362,7 @@ class Simulation:
         self._count(test)
 
     def _count(self, test: Test) -> None:
-        if self._now >= self._from_s:
+        if self._now >= self._traffic.from_s:
             self.outcome.tests += 1
             self.outcome.test_s += self._now - test.started_s
 
@@ -315,7 +372,7 @@ class Simulation:
             if not item.change.is_good or item.poison or not scenario.isdisjoint(item.clashes):
                 return False
         tree = hash((waiting.change.key, frozenset(self.queue[i].change.key for i in scenario)))
-        return self._is_oracle or not self._trace.is_flaky(tree, waiting.attempts)
+        return self._is_oracle or not self._traffic.is_flaky(tree, waiting.attempts)
 
     # What is decided
 
@@ -340,8 +397,8 @@ class Simulation:
         for follower in self._followers(waiting):
             self._settle_assumption(follower, waiting.id, is_landed)
         self._record(waiting, is_landed)
-        if self._work.agents:
-            self._think(waiting.change.agent, waiting.number + 1)
+        agent, number = waiting.change.agent, waiting.number
+        self._expect(self._traffic.after_decision(agent, number, self._now))
 
     def _followers(self, waiting: Waiting) -> list[Waiting]:
         if not self._has_rule:
@@ -378,11 +435,12 @@ class Simulation:
             test.scenario = scenario
 
     def _record(self, waiting: Waiting, is_landed: bool) -> None:
-        if self._now < self._from_s:
+        if self._now < self._traffic.from_s:
             return
         is_innocent = waiting.change.is_good and not waiting.poison
         self.outcome.decided.append(
             Decided(
+                waiting.change.key,
                 waiting.entered_s,
                 self._now,
                 is_landed,
