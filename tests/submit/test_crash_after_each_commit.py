@@ -52,11 +52,9 @@ def copied_behind_each_commit(repo: Repository, copies: Path) -> Iterator[list[P
             kept.append(copies / f"copy-{len(kept)}")
             shutil.copytree(repo.root, kept[-1], ignore=shutil.ignore_patterns("*-shm"))
 
-    repo.log.transaction = transaction  # type: ignore[method-assign]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repo.log, "transaction", transaction)
         yield kept
-    finally:
-        repo.log.transaction = begin  # type: ignore[method-assign]
 
 
 def check_ends(repo: Repository) -> None:
