@@ -4,7 +4,9 @@ The probability that a test is needed is the product of the probabilities of wha
 assumes (Uber's SubmitQueue, EuroSys 2019). They are worked out along the line: an item's is made of
 the scenarios that have a verdict, each by its own probability, and of what the repository's history
 says about the rest. Scenarios that are not likely enough are not tested yet: one of those ahead
-will be decided, and then they are certain or pointless.
+will be decided, and then they are certain or pointless. Meanwhile an item is tested for what that tells
+of it, with those ahead that are all but sure to land: whoever passes in one tree agrees, and whoever
+fails disagrees in all larger ones, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +31,13 @@ FLAKE_ODDS = 0.1
 """How likely a test passes that failed before."""
 GOOD_ONCE_PASSED = 0.98
 """How likely an item that was in a tree that passed is good by itself."""
-SCOUT: Scenario = frozenset()
-"""Where no scenario is likely, an item is tested on main for what that tells of it, if there is room."""
+SURE_AT = 0.8
+STRANGERS_MET_MAX = 10
+"""Where no scenario is likely, an item is tested with those ahead that land at least that likely, so many
+at most of whom it is not known to agree with: one test in two passes then, which tells the most."""
+SPARE_AT = 0.12
+SPARE_KEPT_MIN, SPARE_KEPT_SHARE = 24, 3
+"""As long as that many places stay free, a third of all at least, less likely scenarios are tested."""
 _RUNNING_BONUS = 2.0
 """A test under way gives its place to one that is twice as likely only: its work would be lost."""
 
@@ -40,14 +47,20 @@ def wish_tree(line: Line) -> list[Wish]:
     odds: dict[ItemId, float] = {}
     followers = count_followers(line.entries)
     ranked: list[tuple[float, int, Wish]] = []
+    spare: list[tuple[float, int, Wish]] = []
     for position, entry in enumerate(line.entries):
         known = _probabilities(entry, odds)
         odds[entry.id] = _odds_to_land(entry, known, odds, line.history)
         weight = min(WEIGHT_MAX, 1.0 + WEIGHT_PER_FOLLOWER * followers[entry.id])
-        for rank, wish in _wishes(entry, known, odds, weight):
-            ranked.append((-rank, position, wish))
-    ranked.sort(key=lambda ranking: ranking[:2])
-    return [wish for _, _, wish in ranked]
+        for rank, wish, is_worth_it in _wishes(entry, known, odds, weight):
+            (ranked if is_worth_it else spare).append((-rank, position, wish))
+    room = line.width - max(SPARE_KEPT_MIN, line.width // SPARE_KEPT_SHARE) - len(ranked)
+    spare.sort(key=_ranking)
+    return [wish for _, _, wish in sorted([*ranked, *spare[: max(0, room)]], key=_ranking)]
+
+
+def _ranking(ranked: tuple[float, int, Wish]) -> tuple[float, int]:
+    return ranked[:2]
 
 
 def odds_to_land(line: Line) -> dict[ItemId, float]:
@@ -66,26 +79,42 @@ def _probabilities(entry: Entry, odds: Mapping[ItemId, float]) -> dict[Scenario,
 
 def _wishes(
     entry: Entry, known: Mapping[Scenario, float], odds: Mapping[ItemId, float], weight: float
-) -> Iterator[tuple[float, Wish]]:
-    """An item's wishes, each with how much it is wanted."""
+) -> Iterator[tuple[float, Wish, bool]]:
+    """An item's wishes, each with how much it is wanted, and whether also if places are scarce."""
+    is_running = False
     for scenario, probability in known.items():
         trial = entry.trial(scenario)
-        is_running = trial is not None and trial.verdict is Verdict.RUNNING
-        if is_running and probability >= KEEP_AT:
-            yield probability * _RUNNING_BONUS, Wish(entry.id, scenario, probability)
-    likely = likely_scenarios(entry, odds, START_AT)
-    best = max(likely, default=(0.0, SCOUT), key=lambda pair: pair[0])[1]
+        if trial is not None and trial.verdict is Verdict.RUNNING:
+            is_running = True
+            # Unlikely by now, it still tells something of the item, unless others need the place.
+            yield probability * _RUNNING_BONUS, Wish(entry.id, scenario, probability), True
+    likely = likely_scenarios(entry, odds, min(START_AT, SPARE_AT))
+    best = max(likely, default=(0.0, None), key=lambda pair: pair[0])
     for probability, scenario in likely:
-        is_worth_it = probability * weight >= MORE_AT or scenario == best
+        if entry.trial(scenario) is not None:
+            continue
+        is_best = scenario == best[1] and probability >= START_AT
+        is_worth_it = is_best or probability * weight >= MORE_AT
         if entry.failures.get(scenario):
-            is_worth_it = probability >= REPEAT_AT
-        if entry.trial(scenario) is None and is_worth_it:
-            yield probability, Wish(entry.id, scenario, probability)
-    if not likely and not entry.needs:
-        scout = entry.trials.get(SCOUT)
-        is_first = scout is None and not known
-        if is_first or (scout is not None and scout.verdict is Verdict.RUNNING):
-            yield 0.0, Wish(entry.id, SCOUT, 0.0)
+            if probability >= REPEAT_AT:
+                yield probability, Wish(entry.id, scenario, probability), True
+        elif is_worth_it or probability >= SPARE_AT:
+            yield probability, Wish(entry.id, scenario, probability), is_worth_it
+    if best[0] < START_AT and not is_running and not entry.needs:
+        company = _telling_company(entry, odds)
+        if company is not None and entry.trial(company) is None:
+            yield 0.0, Wish(entry.id, company, 0.0), True
+
+
+def _telling_company(entry: Entry, odds: Mapping[ItemId, float]) -> Scenario | None:
+    """With whom a test tells the most of an item; None if it is known to agree with all of them."""
+    sure = [other for other in entry.ahead if odds[other] >= SURE_AT]
+    strangers = [other for other in sure if other not in entry.company]
+    if entry.id in entry.company and not strangers:
+        return None
+    strangers.sort(key=lambda other: (-odds[other], other))
+    known = (other for other in sure if other in entry.company)
+    return frozenset((*known, *strangers[:STRANGERS_MET_MAX]))
 
 
 def likely_scenarios(
@@ -172,7 +201,7 @@ def _odds_to_land(
     In the rest it has to be good by itself, and to agree with whoever lands ahead of it, or
     landed unseen: nothing is to be feared of those that it passed together with.
     """
-    landing, decided = 0.0, 0.0
+    landing, decided, free = 0.0, 0.0, 1.0
     own = GOOD_ONCE_PASSED if entry.id in entry.company else history.own_pass
     for scenario, probability in known.items():
         trial = entry.trial(scenario)
@@ -183,26 +212,42 @@ def _odds_to_land(
         decided += probability
         if verdict is Verdict.PASSED:
             landing += probability
-        elif has_failed:
+            continue
+        if has_failed:
             landing += probability * FLAKE_ODDS * (verdict is not Verdict.FAILED)
-            fine = 1.0
-            for other in sorted(scenario - entry.company):
-                fine *= odds[other] * history.agreement
-            own *= _innocence(own, fine)
-    possible, strangers = 1.0, float(entry.unseen)
+        strangers = [odds[other] for other in sorted(scenario - entry.company)]
+        own, share = _after_failure(own, strangers, history.agreement)
+        free *= share
+    possible, unmet = 1.0, float(entry.unseen)
     for other in sorted(entry.needs):
         possible *= odds[other]
     for other in entry.ahead:
         if other not in entry.company:
-            strangers += odds[other]
-            if strangers > STRANGERS_MAX:
+            unmet += odds[other]
+            if unmet > STRANGERS_MAX:
                 break
     rest = max(0.0, possible - decided)
-    agreeing: float = history.agreement**strangers
-    return min(1.0, landing + rest * own * agreeing)
+    agreeing: float = history.agreement**unmet
+    return min(1.0, landing + rest * own * free * agreeing)
 
 
-def _innocence(own: float, others_fine: float) -> float:
-    """How much less likely an item is good after it failed together with others."""
-    failing = 1.0 - own * others_fine
-    return (1.0 - others_fine) / failing if failing > 0 else 0.0
+def _after_failure(own: float, strangers: Sequence[float], agreement: float) -> tuple[float, float]:
+    """What a failure together with strangers, each with its odds to land, leaves of an item.
+
+    Either it is bad by itself, or it disagrees with one of them, whoever that is, or they are to
+    blame. Returns how likely it is good by itself, and how likely then nothing that lands
+    speaks against it: whom it disagrees with would have to leave.
+    """
+    disagreeing: float = 1.0 - agreement ** len(strangers)
+    blameless = 1.0
+    for odd in strangers:
+        blameless *= odd
+    is_bad = 1.0 - own
+    is_at_odds = own * disagreeing
+    are_to_blame = own * (1.0 - disagreeing) * (1.0 - blameless)
+    is_good = is_at_odds + are_to_blame
+    if is_good <= 0.0:
+        return 0.0, 0.0
+    leaving = sum(1.0 - odd for odd in strangers) / len(strangers)
+    free = (is_at_odds * leaving + are_to_blame) / is_good
+    return is_good / (is_bad + is_good), free
