@@ -100,12 +100,13 @@ class Journal:
         return self._synced_moves < self._moves
 
     def began(self, file: OpenFile) -> None:
-        """Notes a working file before anything is written to it.
+        """Notes a working file before anything is written to it, unless it has no name any more.
 
         Raises:
             OSError, PatchworkError: it could not be noted.
         """
-        self._note({file.id: _row(file)})
+        if file.paths:
+            self._note({file.id: _row(file)})
 
     def holds(self, *names: HeldName, durable: bool) -> None:
         """Notes what became of names, all or nothing, behind all that was noted before.

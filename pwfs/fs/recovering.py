@@ -69,7 +69,8 @@ class Recovering(Writing):
         count = 0
         for file in left.files:
             working = self.files_directory / file.id
-            if working.exists():
+            # What had lost its last name is lost with whoever had it open.
+            if file.paths and working.exists():
                 count += self._recover_one(file, working)
         self.settle()
         # The journal may be all that an fsync put on disk.

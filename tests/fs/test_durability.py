@@ -74,6 +74,27 @@ def test_killed_after_a_capture(mounted: Mounted) -> None:
     assert mounted.ops() == [("create", "f"), ("modify", "f")]
 
 
+@pytest.mark.parametrize("name", ["README.md", "new"])
+def test_killed_while_what_has_no_name_any_more_is_written(mounted: Mounted, name: str) -> None:
+    """It is gone with the daemon, and keeps nothing else from being recovered."""
+    ws = mounted.workspace()
+    (ws / name).touch()
+    with pytest.raises(OSError) as caught, (ws / name).open("r+b", buffering=0) as file:
+        file.write(b"one")
+        os.fsync(file.fileno())
+        mounted.ops()
+        (ws / name).unlink()
+        file.write(b" two")
+        with (ws / "other").open("wb", buffering=0) as other:
+            other.write(b"recovered")
+            mounted.kill()
+            other.write(b"lost")
+    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    mounted.start()
+    assert not (ws / name).exists()
+    assert (ws / "other").read_bytes() == b"recovered"
+
+
 def test_what_is_open_is_captured_when_quiet_and_when_asked(mounted: Mounted) -> None:
     """A second of quiet, or a read through another door, logs what is written so far."""
     ws = mounted.workspace()
