@@ -15,9 +15,18 @@ import structlog
 import trio
 
 from pwfs.model.changes import Landing
-from pwfs.model.errors import PatchworkError
+from pwfs.model.errors import NotIndependent, PatchworkError
 from pwfs.model.events import Event, EventType
-from pwfs.model.ids import AttemptId, BlobHash, EventId, ItemId, Seq, TreeHash, WorkspaceId
+from pwfs.model.ids import (
+    AttemptId,
+    BlobHash,
+    ChangeId,
+    EventId,
+    ItemId,
+    Seq,
+    TreeHash,
+    WorkspaceId,
+)
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -136,6 +145,7 @@ class QueueRepository(Protocol):
         stack: Sequence[Member],
         key: TestKey,
         source_attempt_id: AttemptId,
+        independent_of: Sequence[ChangeId] = (),
     ) -> Attempt: ...
     def land_item(
         self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()
@@ -193,6 +203,8 @@ class QueueRunner:
         self._tests: dict[AttemptId, _Test] = {}
         self._compositions: dict[CompositionKey, Composition] = {}
         self._errors: dict[ItemId, int] = {}
+        self._refused: set[AttemptId] = set()
+        """Attempts that passed, and do not speak for the tree that their item gives on main."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves the queue until cancelled; then no test runs any more."""
@@ -257,6 +269,10 @@ class QueueRunner:
         """The queue as it is now, with the trees that are composed."""
         bare = self._repo.queue_snapshot()
         self._forget({item.id: item.members for item in bare.items})
+        if self._refused:
+            self._refused.intersection_update(attempt.id for attempt in bare.attempts)
+            attempts = tuple(a for a in bare.attempts if a.id not in self._refused)
+            bare = replace(bare, attempts=attempts)
         passed = dict(bare.passed)
         for composition in self._compositions.values():
             if composition.root is not None:
@@ -288,8 +304,8 @@ class QueueRunner:
                 attempt = repo.start_attempt(items[item_id], base_seq, stack, key)
                 test = self._tests[attempt.id] = _Test(attempt, items[item_id])
                 nursery.start_soon(self._run_attempt, test)
-            case Reuse(item_id, base_seq, stack, key, source):
-                repo.reuse_attempt(items[item_id], base_seq, stack, key, source)
+            case Reuse():
+                self._reuse(action, items[action.item_id])
             case Stop(attempt_id, why):
                 self._stop(attempt_id, why)
             case Land(item_id, attempt_id, with_ids):
@@ -299,6 +315,17 @@ class QueueRunner:
             case Eject(item_id, reason, detail):
                 repo.eject(item_id, reason, detail)
                 log.info("ejected", item=item_id, reason=reason, detail=detail)
+
+    def _reuse(self, action: Reuse, item: QueueItem) -> None:
+        """Writes a result down for main as it is; one that does not hold counts no more."""
+        source, others = action.source_attempt_id, action.independent_of
+        try:
+            self._repo.reuse_attempt(
+                item, action.base_seq, action.stack, action.key, source, others
+            )
+        except NotIndependent as error:
+            log.warning("tested again", item=item.id, attempt=source, why=error.reason)
+            self._refused.add(source)
 
     def _stop(self, attempt_id: AttemptId, why: str) -> None:
         """Stores first that the result counts for nothing, then ends the processes."""

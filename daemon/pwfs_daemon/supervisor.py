@@ -26,6 +26,7 @@ from pwfs_daemon.flusher import keep_on_disk
 from pwfs_daemon.runner import QueueRunner
 from pwfs_daemon.sockets import bind_tcp, bind_unix, format_address
 from pwfs_daemon.succession import Stop, Succession
+from pwfs_daemon.targeting import TargetFinder
 from pwfs_daemon.watcher import watch_conflicts
 from pwfs_daemon.web.app import create_application
 from pwfs_daemon.web.serve import serve_socket
@@ -130,12 +131,10 @@ async def _serve_mounted(
     async with trio.open_nursery() as mounts:
         await mounts.start(_keep_mounted, mount, stop)
         with _bind(repo, options) as sockets:
-            runner = QueueRunner(
-                RunnerRepository(repo),
-                WorkspacePaths(mount.mountpoint),
-                open_files=options.open_files,
-            )
-            await _run_doors(repo, mount, sockets, runner, announce, stop)
+            queue, paths = RunnerRepository(repo), WorkspacePaths(mount.mountpoint)
+            runner = QueueRunner(queue, paths, open_files=options.open_files)
+            finder = TargetFinder(queue, paths, open_files=options.open_files)
+            await _run_doors(repo, mount, sockets, (runner, finder), announce, stop)
             # Nothing may take this from the last writes: not even a second signal.
             with trio.CancelScope(shield=True):
                 with trio.move_on_after(10):
@@ -160,10 +159,11 @@ async def _run_doors(
     repo: Repository,
     mount: Mount,
     sockets: Sockets,
-    runner: QueueRunner,
+    queue: tuple[QueueRunner, TargetFinder],
     announce: Callable[[Whereabouts], None],
     stop: Stop,
 ) -> None:
+    runner, finder = queue
     http = f"http://{format_address(sockets.tcp)}"
     services = Services(repo, mount, runner, token=_token(repo), http=http)
     application = create_application(services)
@@ -173,6 +173,7 @@ async def _run_doors(
             await doors.start(partial(serve_socket, application, services, listener, transport))
         async with trio.open_nursery() as workers:
             await workers.start(runner.run)
+            await workers.start(finder.run)
             workers.start_soon(watch_conflicts, repo)
             workers.start_soon(keep_on_disk, repo)
             whereabouts = Whereabouts(

@@ -33,7 +33,8 @@ class TestOrder:
 
     ``variables`` are the whole environment, to which HOME and TMPDIR are added, two directories
     that live as long as the test. The output goes to ``log``, of which the first and the last
-    five megabytes are kept. ``open_files`` limits how many files a process of it may have open, None
+    five megabytes are kept, or ``log_half_bytes_max``; with an ``error_log`` what goes to standard
+    error goes there instead. ``open_files`` limits how many files a process of it may have open, None
     leaves it the daemon's limit. A process may have ``memory_mb`` of its own memory, 0 for any amount.
     """
 
@@ -48,6 +49,8 @@ class TestOrder:
     grace_s: float = GRACE_S
     open_files: int | None = None
     memory_mb: int = 0
+    error_log: Path | None = None
+    log_half_bytes_max: int = LOG_HALF_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +117,10 @@ def _describe(order: TestOrder) -> bytes:
         **asdict(order),
         "directory": str(order.directory),
         "log": str(order.log),
+        "error_log": None if order.error_log is None else str(order.error_log),
         "variables": dict(order.variables),
-        "head_bytes_max": LOG_HALF_BYTES_MAX,
-        "tail_bytes_max": LOG_HALF_BYTES_MAX,
+        "head_bytes_max": order.log_half_bytes_max,
+        "tail_bytes_max": order.log_half_bytes_max,
     }
     return json.dumps(spec).encode() + b"\n"
 

@@ -82,9 +82,8 @@ class Ward:
     """The test's processes and its output."""
 
     def __init__(self, spec: dict[str, object], temporary: str) -> None:
-        self._log = BoundedLog(
-            str(spec["log"]), int(str(spec["head_bytes_max"])), int(str(spec["tail_bytes_max"]))
-        )
+        limits = int(str(spec["head_bytes_max"])), int(str(spec["tail_bytes_max"]))
+        error_log = spec["error_log"]
         self._grace_s = float(str(spec["grace_s"]))
         self._wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -93,8 +92,13 @@ class Ward:
         self._is_stopped = False
         self._status: int | None = None
         self._complaint = b""
-        self._output, output = os.pipe2(os.O_CLOEXEC)
+        reading, output = os.pipe2(os.O_CLOEXEC)
         self._errors, errors = os.pipe2(os.O_CLOEXEC)
+        self._logs = {reading: BoundedLog(str(spec["log"]), *limits)}
+        error_output = output
+        if error_log is not None:
+            apart, error_output = os.pipe2(os.O_CLOEXEC)
+            self._logs[apart] = BoundedLog(str(error_log), *limits)
         variables = spec["variables"]
         assert isinstance(variables, dict)
         environment = {str(name): str(value) for name, value in variables.items()}
@@ -104,13 +108,13 @@ class Ward:
             environment[name] = str(directory)
         self._pid = os.fork()
         if self._pid == 0:
-            become_test(spec, environment, output, errors)
-        os.close(output)
-        os.close(errors)
-        os.set_blocking(self._output, False)
-        os.set_blocking(self._errors, False)
+            become_test(spec, environment, (output, error_output), errors)
+        for descriptor in {output, error_output, errors}:
+            os.close(descriptor)
         self._selector = selectors.DefaultSelector()
-        for descriptor in (0, self._wakeup, self._output, self._errors):
+        for descriptor in (*self._logs, self._errors):
+            os.set_blocking(descriptor, False)
+        for descriptor in (0, self._wakeup, *self._logs, self._errors):
             self._selector.register(descriptor, selectors.EVENT_READ)
 
     def run(self) -> dict[str, object]:
@@ -119,11 +123,11 @@ class Ward:
             self._turn(None)
         was_stopped = self._status is None
         leftover = self._end_all(self._grace_s if was_stopped else LEFTOVER_GRACE_S)
-        while self._read(self._output):
-            pass
-        while self._read(self._errors):
-            pass
-        self._log.close()
+        for descriptor in (*self._logs, self._errors):
+            while self._read(descriptor):
+                pass
+        for log in self._logs.values():
+            log.close()
         return {**self._result(was_stopped), "leftover": leftover}
 
     def _result(self, was_stopped: bool) -> dict[str, object]:
@@ -155,8 +159,8 @@ class Ward:
             data = os.read(descriptor, CHUNK_BYTES)
         except BlockingIOError:
             return b""
-        if descriptor == self._output:
-            self._log.write(data)
+        if descriptor in self._logs:
+            self._logs[descriptor].write(data)
         elif descriptor == self._errors:
             self._complaint += data
         return data
@@ -190,9 +194,12 @@ class Ward:
 
 
 def become_test(
-    spec: dict[str, object], environment: dict[str, str], output: int, errors: int
+    spec: dict[str, object], environment: dict[str, str], outputs: tuple[int, int], errors: int
 ) -> None:
-    """Turns the forked child into the test; what prevents it goes to ``errors``."""
+    """Turns the forked child into the test; what prevents it goes to ``errors``.
+
+    ``outputs`` become its standard output and standard error.
+    """
     kind = "unusable"
     try:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -201,7 +208,7 @@ def become_test(
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (output, 1), (output, 2)):
+        for source, target in zip((null, *outputs), range(3), strict=True):
             os.dup2(source, target)
         if spec["open_files"] is not None:
             _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -259,7 +266,8 @@ def main() -> None:
     """Runs the test that the first line of the input describes.
 
     It holds ``command``, ``directory`` and in it ``subdirectory``, ``variables`` of the
-    environment (HOME and TMPDIR are added), ``log``, ``head_bytes_max``, ``tail_bytes_max``,
+    environment (HOME and TMPDIR are added), ``log``, ``error_log`` (a path or null: the same),
+    ``head_bytes_max``, ``tail_bytes_max`` of each,
     ``grace_s``, the time between SIGTERM and SIGKILL, and ``open_files``, a limit or null.
     """
     line = b""

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pwfs.model.changes import Landing
-from pwfs.model.ids import AttemptId, BlobHash, ItemId, Seq, TreeHash, WorkspaceId
+from pwfs.model.ids import AttemptId, BlobHash, ChangeId, ItemId, Seq, TreeHash, WorkspaceId
 from pwfs.model.queue import Attempt, AttemptState, EjectReason, Member, QueueItem, TestKey
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
 from pwfs.repo.config import Config
 from pwfs.repo.health import Health
 from pwfs.repo.landings import Candidate
+from pwfs.repo.targets import Question
 from pwfs.store.protocols import BlobStore, LogStore
 from pwfs.submit import Snapshot, hash_environment
 from pwfs_daemon.testproc import base_variables
@@ -111,9 +112,24 @@ class RunnerRepository:
         stack: Sequence[Member],
         key: TestKey,
         source_attempt_id: AttemptId,
+        independent_of: Sequence[ChangeId] = (),
     ) -> Attempt:
         """See `Repository.reuse_attempt`."""
-        return self._repo.reuse_attempt(item, base_seq, stack, key, source_attempt_id)
+        return self._repo.reuse_attempt(
+            item, base_seq, stack, key, source_attempt_id, independent_of
+        )
+
+    def undeclared(self) -> list[Member]:
+        """See `Repository.undeclared`."""
+        return self._repo.undeclared()
+
+    def ask(self, member: Member) -> Question | None:
+        """See `Repository.ask`."""
+        return self._repo.ask(member)
+
+    def answer(self, question: Question, targets: frozenset[str] | None, detail: str) -> None:
+        """See `Repository.answer`."""
+        self._repo.answer(question, targets, detail)
 
     def land_item(
         self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pwfs.model.failure import Category as Category
 from pwfs.model.failure import PatchworkError as PatchworkError
 from pwfs.model.queue_errors import AlreadyQueued as AlreadyQueued
+from pwfs.model.queue_errors import NotIndependent as NotIndependent
 from pwfs.model.queue_errors import StaleBase as StaleBase
 from pwfs.model.queue_errors import TestCommandMissing as TestCommandMissing
 from pwfs.model.queue_errors import TooManyQueued as TooManyQueued

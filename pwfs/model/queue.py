@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pwfs.model.ejection import Ejection
 from pwfs.model.ids import AgentId, AttemptId, BlobHash, ChangeId, ItemId, Seq, TreeHash
+from pwfs.model.targets import Declaration, Rule
 
 
 class ItemState(enum.StrEnum):
@@ -109,6 +110,8 @@ class Attempt:
 
     ``stack`` is the ordered list of (change, version) on top of main at ``base_seq``, the item's
     own members last. ``output_hash`` names the kept output.
+    ``rests_on`` names the attempt of another tree whose result this is, because a rule calls
+    independent of the item what the two trees differ in; None: the result is of this very tree.
     """
 
     id: AttemptId
@@ -122,6 +125,29 @@ class Attempt:
     exit_code: int | None = None
     output_hash: BlobHash | None = None
     detail: str = ""
+    rests_on: AttemptId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndependenceProof:
+    """Why a test of another tree than the one that landed speaks for it.
+
+    ``tested_stack`` on main at ``tested_base_seq`` gave ``tested_root``, which passed. Main became
+    another: ``besides`` landed since and were not in that tree, ``without`` were in it and are not
+    in main, each in order. ``rule`` tells of what landed and of all of these its ``declarations``,
+    by which none of the others has a target in common with what landed. ``either_root`` is the tree
+    of all together: what lands with ``without`` on top, and what was tested with ``besides``.
+    """
+
+    tested_base_seq: Seq
+    tested_base_root: TreeHash
+    tested_stack: tuple[Member, ...]
+    tested_root: TreeHash
+    besides: tuple[Member, ...]
+    without: tuple[Member, ...]
+    rule: Rule
+    declarations: tuple[Declaration, ...]
+    either_root: TreeHash
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +160,7 @@ class Certificate:
     those of the items that landed with it.
     ``main_seq`` and ``main_root`` are what main was until then. Certificates are numbered from 1,
     and ``previous`` is the digest (SHA-256 in hexadecimal digits) of the one before, '' for none.
+    With an ``independence`` what passed in ``tested_by`` is the tree that this tells of instead.
     """
 
     number: int
@@ -155,6 +182,7 @@ class Certificate:
     main_seq: Seq
     main_root: TreeHash
     certified_at: datetime
+    independence: IndependenceProof | None = None
 
 
 @dataclass(frozen=True, slots=True)

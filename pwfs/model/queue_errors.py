@@ -76,3 +76,18 @@ class TooManyQueued(PatchworkError):
     @property
     def message(self) -> str:
         return f"Agent {self.agent_id} has {self.limit} items in the queue, the most it may have"
+
+
+@dataclass
+class NotIndependent(PatchworkError):
+    """A result of another tree was to count, but what the two differ in may concern the item."""
+
+    item_id: int
+    reason: str
+    code = "not_independent"
+    category = Category.CONFLICT
+    hint = "It is tested again on main as it is."
+
+    @property
+    def message(self) -> str:
+        return f"A test of another tree says nothing of item {self.item_id}: {self.reason}"

@@ -4,13 +4,21 @@ Nothing that landing relied on is believed: trees are composed anew from the log
 certificates, which are never changed, are compared with landings, items, attempts and each other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pwfs.model.changes import Landing
 from pwfs.model.errors import Corrupt, NotFound, PatchworkError
 from pwfs.model.ids import SEQ_ZERO, AttemptId, Seq, TreeHash
-from pwfs.model.queue import AttemptState, Certificate, Member, StoredCertificate, TestKey
+from pwfs.model.queue import (
+    AttemptState,
+    Certificate,
+    IndependenceProof,
+    Member,
+    StoredCertificate,
+    TestKey,
+)
+from pwfs.repo.proving import Outcome, doubts
 from pwfs.repo.replay import Replay
 from pwfs.repo.repository import Repository
 from pwfs.views.trees import EMPTY_TREE
@@ -118,6 +126,8 @@ class Verification:
             yield f"it does not follow {seq} directly"
         yield from self._trees(certificate, root)
         yield from self._tests(certificate)
+        if certificate.independence is not None:
+            yield from self._independent(certificate, certificate.independence)
 
     def _trees(self, certificate: Certificate, main_root: TreeHash) -> Iterator[str]:
         base_seq, base_root = self._repo.main_at(certificate.base_seq)
@@ -130,10 +140,14 @@ class Verification:
             yield f"what was tested does not give the tree {certificate.root}"
 
     def _tests(self, certificate: Certificate) -> Iterator[str]:
-        key = TestKey(certificate.root, certificate.command, certificate.environment_hash)
+        command, environment_hash = certificate.command, certificate.environment_hash
+        proof = certificate.independence
+        landed = TestKey(certificate.root, command, environment_hash)
+        run = landed if proof is None else TestKey(proof.tested_root, command, environment_hash)
+        keys = {certificate.tested_by: run, certificate.attempt_id: landed}
         if certificate.exit_code != 0:
             yield f"the test ended with exit code {certificate.exit_code}"
-        for attempt_id in {certificate.attempt_id, certificate.tested_by}:
+        for attempt_id, key in keys.items():
             try:
                 attempt = self._repo.attempt(attempt_id)
             except NotFound:
@@ -145,6 +159,40 @@ class Verification:
                 attempt.item_id != certificate.item_id or attempt.stack != certificate.stack
             ):
                 yield f"attempt {attempt_id} tested something else"
+            is_run = proof is None or attempt_id == certificate.tested_by
+            if is_run and attempt.rests_on is not None:
+                yield f"attempt {attempt_id} was no test, it rests on {attempt.rests_on}"
+
+    def _independent(self, certificate: Certificate, proof: IndependenceProof) -> Iterator[str]:
+        """Tells in what a test of another tree does not speak for what landed."""
+        if certificate.stack != certificate.members:
+            yield "what was tested by independence landed together with others"
+        if certificate.tested_by == certificate.attempt_id:
+            yield f"attempt {certificate.attempt_id} cannot be the test of another tree"
+        yield from self._rests(certificate, proof)
+        outcome = Outcome(
+            certificate.base_seq, certificate.base_root, certificate.stack, certificate.root
+        )
+        yield from doubts(self._repo, proof, outcome, self._root_of)
+
+    def _rests(self, certificate: Certificate, proof: IndependenceProof) -> Iterator[str]:
+        """Compares the two attempts with what the proof says of them."""
+        for attempt_id in (certificate.attempt_id, certificate.tested_by):
+            attempt = self._repo.log.attempt(attempt_id)
+            if attempt is None:
+                continue
+            is_run = attempt_id == certificate.tested_by
+            if attempt.item_id != certificate.item_id:
+                yield f"attempt {attempt_id} is another item's"
+            if not is_run and attempt.rests_on != certificate.tested_by:
+                yield f"attempt {attempt_id} does not rest on {certificate.tested_by}"
+            tested = (proof.tested_base_seq, proof.tested_stack)
+            if is_run and (attempt.base_seq, attempt.stack) != tested:
+                yield f"attempt {attempt_id} tested something else"
+
+    def _root_of(self, seq: Seq, members: Sequence[Member]) -> TreeHash | None:
+        base_seq, base_root = self._repo.main_at(seq)
+        return self._replay.root_of(base_seq, base_root, members)
 
 
 def verify(repository: Repository) -> VerifyReport:

@@ -9,6 +9,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from pwfs.model.errors import Corrupt, InvalidArgument
+from pwfs.model.targets import PathTargets, Rule, RuleKind
 from pwfs.submit.line import Policy
 
 
@@ -24,6 +25,8 @@ class Config:
     ``max_queued_per_agent`` may wait (0: any number). Of equal priority, the items of those agents
     who have any land in turn with ``fair_share``. An item gains a level of priority whenever
     ``queue_ageing`` others have landed (0: never).
+    ``target_paths`` or ``target_cmd``, which may take ``target_timeout_s``, tells the targets of
+    changes: those without a common one are independent (`pwfs.model.targets`).
     Files above ``max_blob_mb`` stay with their workspace.
     """
 
@@ -38,6 +41,9 @@ class Config:
     max_queued_per_agent: int = 0
     queue_ageing: int = 20
     fair_share: bool = False
+    target_paths: str = ""
+    target_cmd: str = ""
+    target_timeout_s: int = 60
     max_blob_mb: int = 100
     http_addr: str = "127.0.0.1:8080"
 
@@ -46,8 +52,15 @@ class Config:
         """The size above which a file is not logged."""
         return self.max_blob_mb * 1024 * 1024
 
+    @property
+    def rule(self) -> Rule | None:
+        """The declared rule of independence; None: nothing is independent."""
+        if self.target_paths.strip():
+            return Rule(RuleKind.PATHS, self.target_paths)
+        return Rule(RuleKind.COMMAND, self.target_cmd) if self.target_cmd.strip() else None
 
-_MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "max_blob_mb": 1}
+
+_MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "max_blob_mb": 1, "target_timeout_s": 1}
 """Of the numbers that may not be 0."""
 _SWITCHES = {"true": True, "false": False}
 
@@ -103,8 +116,23 @@ def with_setting(config: Config, key: str, value: object) -> Config:
         host, _, port = str(value).rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise InvalidArgument(name=key, reason="must be HOST:PORT")
+    if name in ("target_paths", "target_cmd"):
+        _check_rule(config, name, str(value))
     changes: dict[str, Any] = {name: value}
     return replace(config, **changes)
+
+
+def _check_rule(config: Config, name: str, value: str) -> None:
+    """Refuses a rule of independence that cannot be read, and a second one beside the first."""
+    key, other = name.replace("_", "-"), "target_cmd" if name == "target_paths" else "target_paths"
+    if value.strip() and str(getattr(config, other)).strip():
+        first = other.replace("_", "-")
+        raise InvalidArgument(name=key, reason=f"{first} is set; set that to '' first")
+    if name == "target_paths":
+        try:
+            PathTargets.parse(value)
+        except ValueError as error:
+            raise InvalidArgument(name=key, reason=str(error)) from None
 
 
 def save_setting(path: Path, key: str, value: object) -> None:

@@ -132,10 +132,8 @@ class Ejecting(Controlling):
 
     @staticmethod
     def _is_comparable(passed: Attempt, failed: Attempt) -> bool:
-        return (passed.key.command, passed.key.environment_hash) == (
-            failed.key.command,
-            failed.key.environment_hash,
-        )
+        same = (failed.key.command, failed.key.environment_hash)
+        return passed.rests_on is None and (passed.key.command, passed.key.environment_hash) == same
 
     def _only_in(self, failed: Attempt, passed: Attempt) -> frozenset[Member]:
         """The versions that the tree that failed had, and the one that passed had not."""

@@ -5,7 +5,7 @@ import math
 from pwfs.model.errors import NotFound
 from pwfs.model.ids import AttemptId, Seq
 from pwfs.model.queue import Attempt, Certificate, Member, StoredCertificate
-from pwfs.repo.conflicts import Conflicts
+from pwfs.repo.proving import Proving
 
 LEARNT_FROM_MIN = 20
 LEARNT_FROM_MAX = 200
@@ -13,7 +13,7 @@ LEARNT_LIMIT_S_MIN = 10.0
 """A learnt limit is no shorter: how busy the machine is counts for more than the test then."""
 
 
-class PastTests(Conflicts):
+class PastTests(Proving):
     """The part of a repository that knows what was tested."""
 
     def test_time_limit_s(self, command: str) -> float:
@@ -29,10 +29,19 @@ class PastTests(Conflicts):
         return min(fixed_s, max(LEARNT_LIMIT_S_MIN, p95_s * (1 + margin / 100)))
 
     def _certify(self, attempt: Attempt, members: tuple[Member, ...]) -> None:
-        """Stores what was tested, in the transaction that lands its last ``members``."""
+        """Stores what was tested, in the transaction that lands its last ``members``.
+
+        Raises:
+            NotIndependent: the attempt rests on another tree's, which does not speak for it any more.
+        """
         number, digest = self.log.last_certificate()
         # What passed first under a key was run; later ones may rest on its result.
         run = self.log.passed_attempt(attempt.key, oldest=True)
+        proof = None
+        if attempt.rests_on is not None:
+            run, item = self.log.attempt(attempt.rests_on), self.log.item(attempt.item_id)
+            assert run is not None and item is not None
+            proof = self.prove(item, run, attempt.base_seq, attempt.stack, attempt.key)
         assert run is not None and run.ended_at is not None and run.exit_code is not None
         main_seq, main_root = self.main()
         certificate = Certificate(
@@ -55,6 +64,7 @@ class PastTests(Conflicts):
             main_seq=main_seq,
             main_root=main_root,
             certified_at=self.now(),
+            independence=proof,
         )
         self.log.insert_certificate(certificate)
 

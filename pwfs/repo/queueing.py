@@ -20,6 +20,7 @@ from pwfs.model.errors import (
     InvalidArgument,
     NotFound,
     NothingToFreeze,
+    NotIndependent,
     StaleBase,
     TestCommandMissing,
     TooManyQueued,
@@ -311,11 +312,24 @@ class Queueing(PastTests):
         stack: Sequence[Member],
         key: TestKey,
         source_attempt_id: int,
+        independent_of: Sequence[ChangeId] = (),
     ) -> Attempt:
-        """Records that the same tree passed before under the same key."""
+        """Records that the same tree passed before under the same key.
+
+        With ``independent_of`` it was another tree of the item, which differs in these changes only.
+
+        Raises:
+            NotIndependent: that does not speak for the item on main as it is.
+        """
         source = self.attempt(source_attempt_id)
-        assert source.key == key and source.state is AttemptState.PASSED
+        assert source.state is AttemptState.PASSED
+        detail = f"the same tree passed in attempt {source.id}"
         with self.transaction():
+            if independent_of:
+                self._check_independent(item, source, base_seq, stack, key, independent_of)
+                detail = f"attempt {source.id} passed, and {_names(independent_of)} is independent"
+            else:
+                assert source.key == key and source.rests_on is None
             attempt = self.start_attempt(item, base_seq, stack, key)
             finished = replace(
                 attempt,
@@ -323,11 +337,25 @@ class Queueing(PastTests):
                 ended_at=attempt.started_at,
                 exit_code=0,
                 output_hash=source.output_hash,
-                detail=f"the same tree passed in attempt {source.id}",
+                detail=detail,
+                rests_on=source.id if independent_of else None,
             )
             self.log.update_attempt(finished)
             self._announce_result(finished)
         return finished
+
+    def _check_independent(
+        self,
+        item: QueueItem,
+        source: Attempt,
+        base_seq: Seq,
+        stack: Sequence[Member],
+        key: TestKey,
+        independent_of: Sequence[ChangeId],
+    ) -> None:
+        proof = self.prove(item, source, base_seq, stack, key)
+        if {m.change_id for m in (*proof.besides, *proof.without)} != set(independent_of):
+            raise NotIndependent(item.id, "the two trees differ in other changes than was thought")
 
     def attempt(self, attempt_id: int) -> Attempt:
         """Finds an attempt.
@@ -356,6 +384,7 @@ class Queueing(PastTests):
         Raises:
             NotFound: an item is not in the queue any more.
             StaleBase: main is not what the attempt was tested on.
+            NotIndependent: what the attempt rests on does not speak for this tree any more.
         """
         items = [self._in_queue(each) for each in (*with_ids, item_id)]
         attempt = self.attempt(attempt_id)
@@ -454,3 +483,9 @@ class Queueing(PastTests):
             if status is ChangeStatus.ABANDONED:
                 self._close([w for w in self.log.workspaces() if w.change_id == change.id])
         return self.change(change_id)
+
+
+def _names(change_ids: Sequence[ChangeId]) -> str:
+    """Names a few of some changes."""
+    shown = ", ".join(change_ids[:3])
+    return shown if len(change_ids) <= 3 else f"{shown} and {len(change_ids) - 3} more"

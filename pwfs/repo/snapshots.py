@@ -1,15 +1,27 @@
 """One consistent reading of the queue for its scheduler."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-from pwfs.model.queue import AttemptState, EjectReason, ItemState, Member, TestKey
+from pwfs.model.ids import ChangeId, Seq
+from pwfs.model.queue import (
+    Attempt,
+    AttemptState,
+    EjectReason,
+    ItemState,
+    Member,
+    QueueItem,
+    TestKey,
+)
 from pwfs.repo.ejecting import Ejecting
 from pwfs.submit.history import DECISIONS_KEPT, History
+from pwfs.submit.independence import Independence
 from pwfs.submit.line import Policy
 from pwfs.submit.snapshot import Composition, CompositionKey, Snapshot
 
 _BY_TEST = (EjectReason.TEST_FAILED, EjectReason.TIMEOUT)
+Landed: TypeAlias = tuple[Seq, Member]
 NOTHING_COMPOSED: Mapping[CompositionKey, Composition] = {}
 
 
@@ -32,6 +44,13 @@ class Snapshots(Ejecting):
         own = [attempt for item in items for attempt in self.log.attempts(item.id)]
         others = [attempt for attempt in running if attempt.item_id not in queued_ids]
         since = min((attempt.base_seq for attempt in own), default=head_seq)
+        landings = tuple(
+            (landing.seq, Member(landing.change_id, landing.version))
+            for landing in self.log.landings(since)
+        )
+        targets = self._targets(items, own, landings)
+        standing = _Standing(Independence(targets, dependencies), items, own, landings, head_seq)
+        own = [attempt for attempt in own if standing.counts(attempt)]
         passed = {}
         for composition in compositions.values():
             if composition.root is None:
@@ -56,15 +75,23 @@ class Snapshots(Ejecting):
             max_speculative=self.config.max_speculative,
             cores=len(os.sched_getaffinity(0)),
             retries_max=self.config.retries,
-            landings=tuple(
-                (landing.seq, Member(landing.change_id, landing.version))
-                for landing in self.log.landings(since)
-            ),
+            landings=landings,
             landings_since=since,
             history=self._queue_history(),
+            targets=targets,
             compositions=dict(compositions),
             passed=passed,
         )
+
+    def _targets(
+        self, items: Sequence[QueueItem], own: Sequence[Attempt], landings: Sequence[Landed]
+    ) -> dict[ChangeId, frozenset[str]]:
+        """What the rule tells of all that is queued, was tested with it, or landed since."""
+        if self.config.rule is None:
+            return {}
+        members = [member for item in items for member in item.members]
+        members += [member for attempt in own for member in attempt.stack]
+        return self.known_targets([*members, *(member for _, member in landings)])
 
     def _queue_history(self) -> History:
         """Counts the last decisions that tests made."""
@@ -74,3 +101,36 @@ class Snapshots(Ejecting):
             if item.state is ItemState.LANDED or item.reason in _BY_TEST
         )
         return History(passed=sum(recent), failed=len(recent) - sum(recent), recent=recent)
+
+
+class _Standing:
+    """Tells which attempts count: all but those whose result rests on what does not hold any more.
+
+    A result of another tree is good for landing on the main that it was written down for, as long as
+    the rule says the same. Otherwise the test itself, which is another attempt, is read again.
+    """
+
+    def __init__(
+        self,
+        independence: Independence,
+        items: Sequence[QueueItem],
+        own: Sequence[Attempt],
+        landings: Sequence[Landed],
+        head_seq: Seq,
+    ) -> None:
+        self._independence = independence
+        self._items = {item.id: item for item in items}
+        self._attempts = {attempt.id: attempt for attempt in own}
+        self._landings = landings
+        self._head_seq = head_seq
+
+    def counts(self, attempt: Attempt) -> bool:
+        """Whether an attempt says what it says."""
+        if attempt.rests_on is None:
+            return True
+        run, item = self._attempts.get(attempt.rests_on), self._items[attempt.item_id]
+        if run is None or attempt.base_seq != self._head_seq:
+            return False
+        landed = {member for seq, member in self._landings if seq > run.base_seq}
+        differing = (landed | set(attempt.stack)) ^ set(run.stack)
+        return all(self._independence.of_change(item, m.change_id) for m in differing)

@@ -181,9 +181,27 @@ def decode_closing(text: str) -> Closing:
     return _closing_decoder.decode(text)
 
 
+def encode_certificate(certificate: Certificate) -> str:
+    """Writes a certificate as JSON text, as it always was where it tells of no independence."""
+    shown: dict[str, object] = msgspec.to_builtins(certificate)
+    if certificate.independence is None:
+        del shown["independence"]
+    return encode_json(shown)
+
+
 def decode_certificate(text: str) -> Certificate:
     """Reads a certificate."""
     return _certificate_decoder.decode(text)
+
+
+def encode_targets(targets: Sequence[str] | None) -> str | None:
+    """Writes targets as JSON text."""
+    return None if targets is None else encode_json(targets)
+
+
+def decode_targets(text: str | None) -> tuple[str, ...] | None:
+    """Reads targets."""
+    return None if text is None else _ids_decoder.decode(text)
 
 
 def decode_overlays(text: str) -> tuple[Overlay, ...]:

@@ -19,7 +19,14 @@ from pwfs.model.changes import Change, ChangeStatus, Landing, TestResult, Versio
 from pwfs.model.ids import SEQ_ZERO, AgentId, AttemptId, BlobHash, ChangeId, Seq, TreeHash
 from pwfs.model.ops import NewOp, Op
 from pwfs.model.paths import RepoPath
-from pwfs.store.records import EventStore, QueueStore, TreeStore, ViewStore, WorkspaceStore
+from pwfs.store.records import (
+    EventStore,
+    QueueStore,
+    TargetStore,
+    TreeStore,
+    ViewStore,
+    WorkspaceStore,
+)
 from pwfs.store.verifying import GoodFile
 
 Touch = tuple[datetime, Seq]
@@ -241,6 +248,7 @@ class LogStore(
     WorkspaceStore,
     EventStore,
     QueueStore,
+    TargetStore,
     Protocol,
 ):
     """The log and all records that are kept with it, in one transactional store."""

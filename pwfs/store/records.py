@@ -5,7 +5,17 @@ from datetime import datetime
 from typing import Protocol
 
 from pwfs.model.events import Event, EventType
-from pwfs.model.ids import AgentId, AttemptId, EventId, ItemId, Seq, TreeHash, ViewId, WorkspaceId
+from pwfs.model.ids import (
+    AgentId,
+    AttemptId,
+    ChangeId,
+    EventId,
+    ItemId,
+    Seq,
+    TreeHash,
+    ViewId,
+    WorkspaceId,
+)
 from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
@@ -18,6 +28,7 @@ from pwfs.model.queue import (
     StoredCertificate,
     TestKey,
 )
+from pwfs.model.targets import Declaration
 from pwfs.model.views import View, Workspace
 
 
@@ -205,7 +216,7 @@ class QueueStore(Protocol):
         """Lists attempts, oldest first; those with a version in what was tested, if one is given."""
 
     def passed_attempt(self, key: TestKey, *, oldest: bool = False) -> Attempt | None:
-        """Finds the newest attempt that passed under a key, or the oldest."""
+        """Finds the newest attempt of a tree itself that passed under a key, or the oldest."""
 
     def passed_durations_s(self, command: str, limit: int) -> list[float]:
         """How long the last tests took that a command ran and that passed, newest first."""
@@ -234,3 +245,13 @@ class QueueStore(Protocol):
 
     def set_closing(self, closing: Closing | None) -> None:
         """Closes the tree, or opens it."""
+
+
+class TargetStore(Protocol):
+    """What declared rules told of versions; it stays as it was told."""
+
+    def insert_declaration(self, declaration: Declaration) -> None:
+        """Stores what a rule told of a version, of which it had told nothing yet."""
+
+    def declaration(self, change_id: ChangeId, version: int, rule: str) -> Declaration | None:
+        """Finds what the rule of a digest told of a version."""

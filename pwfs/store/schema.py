@@ -16,7 +16,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 from sqlite_utils.db import Table
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The number of migrations below, and the ``user_version`` of an up-to-date database."""
 
 migrations = Migrations("patchwork")
@@ -97,6 +97,30 @@ def m0005_control(db: Database) -> None:
         "CREATE INDEX queue_items_landed ON queue_items (finished_at) WHERE state = 'landed'"
     )
     db.execute("PRAGMA user_version = 5")
+
+
+@migrations()
+def m0006_targets(db: Database) -> None:
+    """Keeps what a declared rule told of versions, and which results rest on it."""
+    _create(
+        db,
+        "targets",
+        {
+            "change_id": str,
+            "version": int,
+            "rule": str,  # pwfs.model.targets.Rule.digest
+            "base_seq": int,  # what main was when the rule was asked
+            "targets": str,  # JSON list; NULL: not known
+            "detail": str,  # why not; else ''
+            "declared_at": int,
+        },
+        pk=("change_id", "version", "rule"),
+        nullable=("targets",),
+    )
+    _append_only(db, "targets")
+    # The attempt of another tree whose result this is, by independence; NULL: it is of this tree.
+    db.execute("ALTER TABLE attempts ADD COLUMN rests_on INTEGER")
+    db.execute("PRAGMA user_version = 6")
 
 
 def _create(

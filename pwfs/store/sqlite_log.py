@@ -10,6 +10,7 @@ from pwfs.store.sqlite_events import EventTable
 from pwfs.store.sqlite_landings import LandingTable
 from pwfs.store.sqlite_ops import OpTable
 from pwfs.store.sqlite_queue import QueueTable
+from pwfs.store.sqlite_targets import TargetTable
 from pwfs.store.sqlite_trees import TreeTable
 from pwfs.store.sqlite_workspaces import ViewTable, WorkspaceTable
 
@@ -135,6 +136,10 @@ class SqliteLog:
         self.insert_certificate = queue.insert_certificate
         self.certificates = queue.certificates
         self.last_certificate = queue.last_certificate
+
+        targets = TargetTable(connection)
+        self.insert_declaration = targets.insert_declaration
+        self.declaration = targets.declaration
 
     @property
     def in_transaction(self) -> bool:

@@ -28,6 +28,7 @@ from pwfs.store.codec import (
     decode_members,
     decode_optional_time,
     decode_time,
+    encode_certificate,
     encode_ejection,
     encode_json,
     encode_jump,
@@ -42,7 +43,7 @@ _ITEM = (
 )
 _ATTEMPT = (
     "id, item_id, base_seq, stack, root, command, environment_hash, state, started_at, ended_at, "
-    "exit_code, output_hash, detail"
+    "exit_code, output_hash, detail, rests_on"
 )
 
 
@@ -179,7 +180,7 @@ class QueueTable:
         updated = self._connection.execute(
             "UPDATE attempts SET item_id = ?, base_seq = ?, stack = ?, root = ?, command = ?, "
             "environment_hash = ?, state = ?, started_at = ?, ended_at = ?, exit_code = ?, "
-            "output_hash = ?, detail = ? WHERE id = ?",
+            "output_hash = ?, detail = ?, rests_on = ? WHERE id = ?",
             (
                 attempt.item_id,
                 attempt.base_seq,
@@ -193,6 +194,7 @@ class QueueTable:
                 attempt.exit_code,
                 attempt.output_hash,
                 attempt.detail,
+                attempt.rests_on,
                 attempt.id,
             ),
         )
@@ -224,7 +226,7 @@ class QueueTable:
 
     def passed_attempt(self, key: TestKey, *, oldest: bool = False) -> Attempt | None:
         row = self._connection.row(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'passed' "
+            f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'passed' AND rests_on IS NULL "
             "AND root = ? AND command = ? AND environment_hash = ? "
             f"ORDER BY id {'ASC' if oldest else 'DESC'} LIMIT 1",
             (key.root, key.command, key.environment_hash),
@@ -241,7 +243,7 @@ class QueueTable:
         return [microseconds / 1_000_000 for (microseconds,) in rows]
 
     def insert_certificate(self, certificate: Certificate) -> str:
-        content = encode_json(certificate)
+        content = encode_certificate(certificate)
         digest = _digest(content)
         self._connection.execute(
             "INSERT INTO certificates (number, attempt_id, content, digest) VALUES (?, ?, ?, ?)",
@@ -357,6 +359,7 @@ def _attempt(row: Row) -> Attempt:
         exit_code,
         output_hash,
         detail,
+        rests_on,
     ) = row
     return Attempt(
         id=attempt_id,
@@ -370,4 +373,5 @@ def _attempt(row: Row) -> Attempt:
         exit_code=exit_code,
         output_hash=output_hash,
         detail=detail,
+        rests_on=rests_on,
     )

@@ -7,6 +7,7 @@ with what it depends on, directly or not, it always does.
 from collections.abc import Mapping
 
 from pwfs.model.ids import ChangeId
+from pwfs.model.paths import RepoPath, parents
 from pwfs.model.queue import QueueItem
 
 
@@ -89,3 +90,29 @@ class Concerning:
         needed = {c for m in item.members for c in self._independence.needed(m.change_id)}
         found.update(self._of_change[change] for change in needed if change in self._of_change)
         return [self._items[position] for position in sorted(found)]
+
+
+def with_shared_paths(
+    targets: Mapping[ChangeId, frozenset[str]], paths: Mapping[ChangeId, frozenset[RepoPath]]
+) -> dict[ChangeId, frozenset[str]]:
+    """Adds to what a rule tells of changes each path that one of them touches and another does too.
+
+    Whoever touches a path below it shares it as well: a file there leaves no room for a directory.
+    So changes that a rule calls independent touch different files, and their order does not matter.
+    Of a change without targets nothing is said.
+    """
+    sharing: dict[RepoPath, set[ChangeId]] = {}
+    for change_id in targets:
+        for path in paths[change_id]:
+            sharing.setdefault(path, set()).add(change_id)
+    below: dict[RepoPath, set[ChangeId]] = {}
+    for change_id in targets:
+        for above in {above for path in paths[change_id] for above in parents(path)}:
+            if above in sharing:
+                below.setdefault(above, set()).add(change_id)
+    found = {change_id: set(known) for change_id, known in targets.items()}
+    for path, touching in sharing.items():
+        together = touching | below.get(path, set())
+        for change_id in together if len(together) > 1 else ():
+            found[change_id].add(f"/{path}")
+    return {change_id: frozenset(known) for change_id, known in found.items()}

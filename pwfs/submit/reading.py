@@ -116,7 +116,8 @@ class _Reader:
         for attempt in snapshot.attempts:
             if snapshot.key(attempt.key.root) == attempt.key:
                 self._own.setdefault(attempt.item_id, []).append(attempt)
-                self._by_key.setdefault(attempt.key, []).append(attempt)
+                if attempt.rests_on is None:
+                    self._by_key.setdefault(attempt.key, []).append(attempt)
         for (_, members, _), composition in snapshot.compositions.items():
             self._composed.setdefault(members, []).append(composition)
         self._vouched = vouched_for(snapshot)

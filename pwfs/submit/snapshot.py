@@ -99,7 +99,11 @@ class Snapshot:
         found = self.passed.get(key)
         if found is not None:
             return found
-        passed = (a.id for a in self.attempts if a.key == key and a.state is AttemptState.PASSED)
+        passed = (
+            a.id
+            for a in self.attempts
+            if a.key == key and a.state is AttemptState.PASSED and a.rests_on is None
+        )
         return max(passed, default=None)
 
     def missing(self, item: QueueItem) -> frozenset[ChangeId]:

@@ -244,6 +244,7 @@ class World:
         stack: Sequence[Member],
         key: TestKey,
         source_attempt_id: AttemptId,
+        independent_of: Sequence[ChangeId] = (),
     ) -> Attempt:
         source = self.attempts[source_attempt_id]
         assert source.state is AttemptState.PASSED
@@ -330,7 +331,14 @@ class World:
             case Reuse():
                 item = self.items[action.item_id]
                 source = action.source_attempt_id
-                self.reuse_attempt(item, action.base_seq, action.stack, action.key, source)
+                self.reuse_attempt(
+                    item,
+                    action.base_seq,
+                    action.stack,
+                    action.key,
+                    source,
+                    action.independent_of,
+                )
             case Stop():
                 self.finish_attempt(action.attempt_id, AttemptState.STOPPED, None, None, action.why)
             case Land():

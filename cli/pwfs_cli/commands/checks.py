@@ -60,7 +60,10 @@ def verify_landings(
     """Compare every landing with the certificate of what was tested."""
     if landing is not None:
         found = client().get(f"landings/{landing}/certificate")
-        show(found, [f"{name}: {_shown(value)}" for name, value in found.items()])
+        proof = found.get("independence") or {}
+        lines = [f"{name}: {_shown(found[name])}" for name in found if name != "independence"]
+        lines += [f"independence {name}: {_shown(value)}" for name, value in proof.items()]
+        show(found, lines)
         return
     report = client().post("verify")
     problems = report["problems"]
@@ -70,6 +73,11 @@ def verify_landings(
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{value['kind']} {value['text']}"
+    if isinstance(value, list) and any("targets" in each for each in value):
+        told = (f"{each['change_id']}: {' '.join(each['targets'])}" for each in value)
+        return "; ".join(told)
     if isinstance(value, list):
         return " ".join(f"{member['change_id']}@{member['version']}" for member in value)
     return "-" if value is None or value == "" else str(value)

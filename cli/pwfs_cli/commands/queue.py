@@ -132,12 +132,22 @@ def show_item(item: ItemRef, json: Json = False) -> None:
         lines.append(f"Reason: {found['reason']}: {found['detail']}")
     if found["ejection"]:
         lines += _ejection_lines(found["ejection"])
-    lines += [
-        f"Attempt #{attempt['id']}: {attempt['state']} on #{attempt['base_seq']}"
-        f" {moment(attempt['started_at'])}"
-        for attempt in found["attempts"]
-    ]
+    lines += [_targets_line(each) for each in found.get("targets", ())]
+    lines += [_attempt_line(attempt) for attempt in found["attempts"]]
     show(found, lines)
+
+
+def _targets_line(told: dict[str, Any]) -> str:
+    name = f"Targets of {told['change_id']}"
+    if told["targets"] is None:
+        return f"{name}: not known, so it waits for all: {told['detail']}"
+    return f"{name}: {', '.join(told['targets'])}"
+
+
+def _attempt_line(attempt: dict[str, Any]) -> str:
+    what = f"Attempt #{attempt['id']}: {attempt['state']} on #{attempt['base_seq']}"
+    rests_on = f", by #{attempt['rests_on']}" if "rests_on" in attempt else ""
+    return f"{what}{rests_on} {moment(attempt['started_at'])}"
 
 
 @app.command("cancel")

@@ -138,4 +138,6 @@ async def get_certificate(seq: str) -> Response:
     stored = repository().certificate(parse_number("seq", seq))
     certificate = to_json(stored.certificate)
     assert isinstance(certificate, dict)
+    if stored.certificate.independence is None:
+        del certificate["independence"]
     return answer({**certificate, "digest": stored.digest})

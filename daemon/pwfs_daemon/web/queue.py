@@ -110,7 +110,13 @@ async def get_item(item_id: str) -> Response:
     item = repo.item(parse_number("item", item_id))
     attempts = repo.attempts(item.id)
     tail = repo.output_tail(attempts[-1])[-TAIL_CHARS:] if attempts else ""
-    return answer({**describe_item(item), "attempts": attempts, "output_tail": tail})
+    shown = {
+        **describe_item(item),
+        "attempts": [describe_attempt(attempt) for attempt in attempts],
+        "output_tail": tail,
+    }
+    targets = repo.described_targets(item.members)
+    return answer(shown if targets is None else {**shown, "targets": targets})
 
 
 @routes.delete("/queue/items/<item_id>")
@@ -230,6 +236,15 @@ def describe_item(item: QueueItem) -> dict[str, object]:
         "change_id": item.members[0].change_id,
         "version": item.members[0].version,
     }
+
+
+def describe_attempt(attempt: Attempt) -> dict[str, object]:
+    """An attempt, with ``rests_on`` only where it is another one's result."""
+    shown = to_json(attempt)
+    assert isinstance(shown, dict)
+    if attempt.rests_on is None:
+        del shown["rests_on"]
+    return shown
 
 
 def _test_status(item: QueueItem) -> str:
