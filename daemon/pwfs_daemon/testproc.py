@@ -33,7 +33,7 @@ class TestOrder:
 
     ``variables`` are the whole environment, to which HOME and TMPDIR are added, two directories
     that live as long as the test. The output goes to ``log``, of which the first and the last
-    five megabytes are kept, or ``log_half_bytes_max``; with an ``error_log`` what goes to standard
+    five megabytes are kept, or ``log_half_bytes_max`` each; with an ``error_log`` what goes to standard
     error goes there instead. ``open_files`` limits how many files a process of it may have open, None
     leaves it the daemon's limit. A process may have ``memory_mb`` of its own memory, 0 for any amount.
     """
@@ -50,7 +50,7 @@ class TestOrder:
     open_files: int | None = None
     memory_mb: int = 0
     error_log: Path | None = None
-    log_half_bytes_max: int = LOG_HALF_BYTES_MAX
+    log_half_bytes_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,15 @@ async def _read(stream: trio.abc.ReceiveStream, into: bytearray) -> None:
 
 
 def _describe(order: TestOrder) -> bytes:
+    half_bytes_max = order.log_half_bytes_max or LOG_HALF_BYTES_MAX
     spec = {
         **asdict(order),
         "directory": str(order.directory),
         "log": str(order.log),
         "error_log": None if order.error_log is None else str(order.error_log),
         "variables": dict(order.variables),
-        "head_bytes_max": order.log_half_bytes_max,
-        "tail_bytes_max": order.log_half_bytes_max,
+        "head_bytes_max": half_bytes_max,
+        "tail_bytes_max": half_bytes_max,
     }
     return json.dumps(spec).encode() + b"\n"
 
