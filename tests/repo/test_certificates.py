@@ -1,34 +1,16 @@
 """Certificates: what was tested is what landed, and `verify` finds whatever says otherwise."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pwfs.model.errors import NotFound
-from pwfs.model.ids import Seq
-from pwfs.model.queue import AttemptState, Member, QueueItem, TestKey
-from pwfs.repo.certifying import VerifyReport, verify
+from pwfs.model.queue import Member
+from pwfs.repo.certifying import verify
 from pwfs.repo.repository import Repository
+from tests.repo.certified import altered, passed, submitted
 from tests.repo.conftest import LINES
 from tests.repo.support import make_repository, workspace_on, write
-
-
-def submitted(repo: Repository, title: str, path: str, text: str) -> QueueItem:
-    """A change that writes one file, in the queue."""
-    write(repo, workspace_on(repo, title), path, text)
-    return repo.submit([title.lower()], agent="a")
-
-
-def passed(repo: Repository, item: QueueItem, stack: tuple[Member, ...], base: int) -> int:
-    """An attempt that passed, of a stack on main at ``base``; its number."""
-    root = repo.candidate(Seq(base), stack).root
-    assert root is not None
-    key = TestKey(root, "make test", "e" * 64)
-    attempt = repo.start_attempt(item, Seq(base), stack, key)
-    output = repo.blobs.put(b"fine\n")
-    return repo.finish_attempt(attempt.id, AttemptState.PASSED, 0, output).id
 
 
 @pytest.fixture
@@ -90,21 +72,6 @@ def test_a_result_that_is_used_again_names_the_test(landed: Repository) -> None:
     assert certificate.main_root == root
     assert verify(landed).problems == []
     landed.close()
-
-
-def altered(repo: Repository, *statements: str) -> VerifyReport:
-    """What is found after the database was changed behind the back of everybody."""
-    directory, database = repo.root, repo.layout.database
-    repo.close()
-    with closing(sqlite3.connect(database)) as shell:
-        triggers = shell.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in triggers:
-            shell.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            assert shell.execute(statement).rowcount
-        shell.commit()
-    with closing(Repository.open(directory)) as opened:
-        return verify(opened)
 
 
 NEWER = "(SELECT max(number) FROM certificates)"

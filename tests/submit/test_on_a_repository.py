@@ -212,3 +212,36 @@ async def test_restarts_lose_nothing(repo: Repository) -> None:
     assert fates(repo).items() >= FATES.items()
     assert len(repo.landings()) == 1 + 5 + 2 + 3
     assert repo.attempt(AttemptId(1)).state is AttemptState.STOPPED
+
+
+RULE = """
+/shared.txt: shared
+/red.txt: red
+/x.txt: x
+/pair-*: pair
+/new-0.txt: zero
+/new-1.txt: one
+"""
+
+
+@pytest.mark.parametrize("policy", ["linear", "window", "tree", "batch"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_rule_of_independence_changes_no_fate(
+    repo: Repository, policy: str, seed: int
+) -> None:
+    """Whoever overtakes, the same lands and leaves, and main has all of it."""
+    repo.set_setting("max-speculative", 4)
+    repo.set_setting("queue-policy", policy)
+    repo.set_setting("target-paths", RULE)
+    submit_twelve(repo)
+    async with serving(repo, Judge(repo, seed)):
+        await emptied(repo)
+    assert fates(repo).items() >= FATES.items()
+    assert list(fates(repo).values()).count("landed") == 5 + 1 + 3
+    main = texts(repo, repo.main()[1])
+    assert main["shared.txt"].count("edited by") == 5
+    assert "red.txt" not in main
+    resting = [a for a in repo.log.attempts() if a.rests_on is not None]
+    certified = [c.certificate.attempt_id for c in repo.log.certificates()]
+    assert {a.id for a in resting} <= set(certified), "what is written down lands in the next step"
+    assert bool(resting) == (policy in ("window", "tree"))
