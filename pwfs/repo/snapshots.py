@@ -18,6 +18,7 @@ from pwfs.repo.ejecting import Ejecting
 from pwfs.submit.history import DECISIONS_KEPT, History
 from pwfs.submit.independence import Independence
 from pwfs.submit.line import Policy
+from pwfs.submit.resting import counting
 from pwfs.submit.snapshot import Composition, CompositionKey, Snapshot
 
 _BY_TEST = (EjectReason.TEST_FAILED, EjectReason.TIMEOUT)
@@ -49,8 +50,8 @@ class Snapshots(Ejecting):
             for landing in self.log.landings(since)
         )
         targets = self._targets(items, own, landings)
-        standing = _Standing(Independence(targets, dependencies), items, own, landings, head_seq)
-        own = [attempt for attempt in own if standing.counts(attempt)]
+        independence = Independence(targets, dependencies)
+        own = counting(items, own, landings, head_seq, independence)
         passed = {}
         for composition in compositions.values():
             if composition.root is None:
@@ -101,36 +102,3 @@ class Snapshots(Ejecting):
             if item.state is ItemState.LANDED or item.reason in _BY_TEST
         )
         return History(passed=sum(recent), failed=len(recent) - sum(recent), recent=recent)
-
-
-class _Standing:
-    """Tells which attempts count: all but those whose result rests on what does not hold any more.
-
-    A result of another tree is good for landing on the main that it was written down for, as long as
-    the rule says the same. Otherwise the test itself, which is another attempt, is read again.
-    """
-
-    def __init__(
-        self,
-        independence: Independence,
-        items: Sequence[QueueItem],
-        own: Sequence[Attempt],
-        landings: Sequence[Landed],
-        head_seq: Seq,
-    ) -> None:
-        self._independence = independence
-        self._items = {item.id: item for item in items}
-        self._attempts = {attempt.id: attempt for attempt in own}
-        self._landings = landings
-        self._head_seq = head_seq
-
-    def counts(self, attempt: Attempt) -> bool:
-        """Whether an attempt says what it says."""
-        if attempt.rests_on is None:
-            return True
-        run, item = self._attempts.get(attempt.rests_on), self._items[attempt.item_id]
-        if run is None or attempt.base_seq != self._head_seq:
-            return False
-        landed = {member for seq, member in self._landings if seq > run.base_seq}
-        differing = (landed | set(attempt.stack)) ^ set(run.stack)
-        return all(self._independence.of_change(item, m.change_id) for m in differing)

@@ -76,8 +76,7 @@ class Targets(Conflicts):
             return []
         queued = self.log.items(states=[ItemState.QUEUED])
         members = [member for item in queued for member in item.members]
-        digest = rule.digest
-        return [m for m in members if self.log.declaration(m.change_id, m.version, digest) is None]
+        return [member for member in members if self._stored(member, rule) is None]
 
     def ask(self, member: Member) -> Question | None:
         """What a command must be asked of a version; None if it is not needed, and all is stored."""
@@ -128,14 +127,9 @@ class Targets(Conflicts):
         Raises:
             TargetsUnknown: its command was not asked yet.
         """
-        key = (member, rule.digest)
-        known = self._declarations.get(key)
-        if known is None:
-            known = self.log.declaration(member.change_id, member.version, rule.digest)
-            if known is not None:
-                _keep(self._declarations, key, known)
-        if known is not None:
-            return known
+        stored = self._stored(member, rule)
+        if stored is not None:
+            return stored
         if rule.kind is not RuleKind.PATHS:
             raise TargetsUnknown("target-cmd did not tell them yet")
         try:
@@ -143,6 +137,15 @@ class Targets(Conflicts):
         except TargetsUnknown as error:
             return self._declaration(member, rule, None, str(error))
         return self._declaration(member, rule, found, "")
+
+    def _stored(self, member: Member, rule: Rule) -> Declaration | None:
+        key = (member, rule.digest)
+        known = self._declarations.get(key)
+        if known is None:
+            known = self.log.declaration(member.change_id, member.version, rule.digest)
+            if known is not None and not self.log.in_transaction:
+                _keep(self._declarations, key, known)
+        return known
 
     def answer(self, question: Question, targets: frozenset[str] | None, detail: str) -> None:
         """Stores what a command told; None for what it did not, and why in ``detail``."""

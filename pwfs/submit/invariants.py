@@ -212,6 +212,12 @@ class _Checked:
         if attempt.key == key:
             return True
         difference = self._difference(attempt, stack)
+        if attempt.state in (AttemptState.FAILED, AttemptState.TIMED_OUT):
+            # It may be the fault of what was tested with it and is not part of main.
+            tested = {member.change_id for member in attempt.stack}
+            landed = {m.change_id for seq, m in self._snapshot.landings if seq > attempt.base_seq}
+            if tested & difference - landed:
+                return False
         return (
             attempt.key == self._snapshot.key(attempt.key.root)
             and attempt.base_seq >= self._snapshot.landings_since

@@ -206,7 +206,7 @@ class _Planning:
         below = self._root(order[:-1])
         assert isinstance(below, str)
         item = self._items[order[-1]]
-        if not self._is_read_as(self._composed[below, item.members], order):
+        if not self._is_read_as(self._composed[below, item.members], order, exactly=True):
             stack = self._stack(wanted)
             return _Tree(compose=Compose(item.id, self._snapshot.head_seq, stack, below))
         return _Tree(key=self._snapshot.key(root))
@@ -231,10 +231,19 @@ class _Planning:
         stack = tuple(member for item_id in order for member in self._items[item_id].members)
         return Compose(item.id, self._snapshot.head_seq, stack, below)
 
-    def _is_read_as(self, found: list[Composition], order: tuple[ItemId, ...]) -> bool:
-        """Whether what is known of a tree is known of this scenario, not of others with equal trees."""
+    def _is_read_as(
+        self, found: list[Composition], order: tuple[ItemId, ...], *, exactly: bool = False
+    ) -> bool:
+        """Whether what is known of a tree is known of this scenario, not of others with equal trees.
+
+        ``exactly``: on main as it is, so that any item's test of the tree counts.
+        """
         item = self._items[order[-1]]
         ahead = [self._items[other] for other in self._entries[item.id].ahead]
         scenario = frozenset(order[:-1]).intersection(other.id for other in ahead)
-        read = self._reading.scenarios_of.of
-        return any(read(item, ahead, each.base_seq, each.stack) == scenario for each in found)
+        known = self._reading.scenarios_of
+        return any(
+            known.of(item, ahead, each.base_seq, each.stack) == scenario
+            and (not exactly or known.is_exact(item, each.base_seq, each.stack))
+            for each in found
+        )

@@ -73,6 +73,27 @@ class Scenarios:
                 scenario.add(other.id)
         return None if assumed else frozenset(scenario)
 
+    def has_strangers(self, item: QueueItem, base_seq: Seq, stack: Sequence[Member]) -> bool:
+        """Whether a tree has something in it that is neither part of main nor concerns an item.
+
+        That it passed says the same without; that it failed may be a stranger's fault.
+        """
+        if not self._independence.is_declared():
+            return False
+        landed = {member for seq, member in self._snapshot.landings if seq > base_seq}
+        return any(
+            member not in landed and self._independence.of_change(item, member.change_id)
+            for member in stack
+        )
+
+    def is_exact(self, item: QueueItem, base_seq: Seq, stack: Sequence[Member]) -> bool:
+        """Whether a tree is what its scenario gives on main as it is, not only as good by a rule."""
+        if not self._independence.is_declared():
+            return True
+        landed = [member for seq, member in self._snapshot.landings if seq > base_seq]
+        is_on_main = list(stack[: len(landed)]) == landed
+        return is_on_main and not self.has_strangers(item, base_seq, stack)
+
     def concerning(self, item: QueueItem, members: Sequence[Member]) -> list[Member]:
         """Those of some members that are not independent of an item."""
         if not self._independence.is_declared():
@@ -82,10 +103,16 @@ class Scenarios:
 
 @dataclass
 class _Evidence:
-    """What bears on one scenario of an item; ``keys`` name the trees that it gave."""
+    """What bears on one scenario of an item.
+
+    ``keys`` name the trees that it gave, ``exact`` those of them that another item's result counts
+    for: what it gives on main as it is. Where only a rule says that a tree is as good, the item's own
+    tests count, of which it is known what they were made of.
+    """
 
     attempts: dict[AttemptId, Attempt] = field(default_factory=dict)
     keys: set[TestKey] = field(default_factory=set)
+    exact: set[TestKey] = field(default_factory=set)
     conflict: Composition | None = None
 
 
@@ -183,11 +210,11 @@ class _Reader:
         own = self._own.get(item.id, ())
         for attempt in own:
             scenario = self._scenarios.of(item, ahead, attempt.base_seq, attempt.stack)
-            if scenario is not None:
+            if scenario is not None and not self._is_vain(item, attempt, attempt):
                 self._found[attempt.id] = scenario
                 evidence = found.setdefault(scenario, _Evidence())
                 evidence.attempts[attempt.id] = attempt
-                evidence.keys.add(attempt.key)
+                self._note_key(item, evidence, attempt.key, attempt)
         for composition in self._composed.get(item.members, ()):
             scenario = self._scenarios.of(item, ahead, composition.base_seq, composition.stack)
             if scenario is None:
@@ -197,18 +224,31 @@ class _Reader:
                 evidence.conflict = composition
                 continue
             key = self._snapshot.key(composition.root)
-            evidence.keys.add(key)
+            self._note_key(item, evidence, key, composition)
             for attempt in own:
-                if attempt.key == key and attempt.id not in self._found:
+                is_known = attempt.id in self._found or self._is_vain(item, attempt, composition)
+                if attempt.key == key and not is_known:
                     self._found[attempt.id] = scenario
                     evidence.attempts[attempt.id] = attempt
         return found
+
+    def _note_key(
+        self, item: QueueItem, evidence: _Evidence, key: TestKey, made: Attempt | Composition
+    ) -> None:
+        evidence.keys.add(key)
+        if self._scenarios.is_exact(item, made.base_seq, made.stack):
+            evidence.exact.add(key)
+
+    def _is_vain(self, item: QueueItem, attempt: Attempt, made: Attempt | Composition) -> bool:
+        """Whether an attempt failed on a tree, made so, in which that may be a stranger's fault."""
+        is_failure = attempt.state in FAILURES
+        return is_failure and self._scenarios.has_strangers(item, made.base_seq, made.stack)
 
     def _judge(self, item: QueueItem, evidence: _Evidence) -> Trial | None:
         own = [evidence.attempts[attempt_id] for attempt_id in sorted(evidence.attempts)]
         if passed := [a for a in own if a.state is AttemptState.PASSED]:
             return Trial(Verdict.PASSED, passed[-1].id)
-        for key in evidence.keys:
+        for key in evidence.exact:
             if (source := self._passed_by(key)) is not None:
                 return Trial(Verdict.PASSED, source)
         if running := [a for a in own if a.state is AttemptState.RUNNING]:
@@ -219,7 +259,7 @@ class _Reader:
         tries = tries_of(self._snapshot, is_vouched=item.id in self._vouched)
         if (failed := judge_failures(own, tries)) is not None:
             return failed
-        others = [a for key in evidence.keys for a in self._by_key.get(key, ())]
+        others = [a for key in evidence.exact for a in self._by_key.get(key, ())]
         if any(a.state is AttemptState.RUNNING for a in others):
             return Trial(Verdict.RUNNING)
         return None

@@ -8,6 +8,7 @@ are those of `tests.submit.serial.SerialQueue`, which knows no rule.
 
 import random
 from collections import Counter
+from typing import TypeAlias
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.submit.world import World
 FILES = "fghij"
 WORDS = ("y", "z", "u", "v", "w", "x", "bad")
 CLASHES = {frozenset("uv"), frozenset("wx")}
+Targets: TypeAlias = dict[ChangeId, frozenset[str]]
 
 
 def targets_of(edit: Edit) -> frozenset[str]:
@@ -28,8 +30,11 @@ def targets_of(edit: Edit) -> frozenset[str]:
     return frozenset({edit.path, *("".join(sorted(c)) for c in CLASHES if edit.new in c)})
 
 
-def stroll(policy: Policy, seed: int) -> tuple[World, SerialQueue]:
-    """Some thirty items, and a few that nothing is declared of; all are decided in the end."""
+def stroll(policy: Policy, seed: int, *, is_late: bool = False) -> tuple[World, SerialQueue]:
+    """Some thirty items, and a few that nothing is declared of; all are decided in the end.
+
+    ``is_late``: of some changes targets are told later, and the whole rule comes and goes.
+    """
     chance = random.Random(seed)
     world = World(
         policy=policy,
@@ -39,10 +44,16 @@ def stroll(policy: Policy, seed: int) -> tuple[World, SerialQueue]:
         targets={ChangeId("nobody"): frozenset("n")},
     )
     serial = SerialQueue(world.changes, world.dependencies, world.verdict)
+    told = dict(world.targets)
     for _ in range(60):
+        if is_late and chance.random() < 0.3:
+            world.targets = chance.choice(({}, part_of(told, chance), told, told)).copy()
+            world.settle()
         match chance.choices(range(4), (5, 8, 1, 1))[0]:
             case 0:
-                submit(world, serial, chance)
+                submit(world, serial, told, chance)
+                if not is_late:
+                    world.targets = told.copy()
             case 1 if running := world.running():
                 end(world, chance.choice(running).key.root, None)
             case 2 if running := world.running():
@@ -57,7 +68,12 @@ def stroll(policy: Policy, seed: int) -> tuple[World, SerialQueue]:
     return world, serial
 
 
-def submit(world: World, serial: SerialQueue, chance: random.Random) -> None:
+def part_of(told: Targets, chance: random.Random) -> Targets:
+    """The targets of some changes."""
+    return {change_id: found for change_id, found in told.items() if chance.random() < 0.7}
+
+
+def submit(world: World, serial: SerialQueue, told: Targets, chance: random.Random) -> None:
     """A change whose author sees main as it is; only a draft of an own file may be written blindly."""
     name = f"c{len(world.changes)}"
     path = chance.choice((name, *FILES))
@@ -67,7 +83,7 @@ def submit(world: World, serial: SerialQueue, chance: random.Random) -> None:
     after = [other for other in after if other in queued]
     world.change(name, edit, after=after)
     if chance.random() < 0.9:
-        world.targets[ChangeId(name)] = targets_of(edit)
+        told[ChangeId(name)] = targets_of(edit)
     serial.submit(world.submit(name), 0, (ChangeId(name),))
 
 
@@ -90,13 +106,14 @@ def flake(world: World, chance: random.Random) -> None:
             end(world, attempt.key.root, AttemptState.FAILED)
 
 
+@pytest.mark.parametrize("is_late", [False, True])
 @pytest.mark.parametrize("policy", [Policy.LINEAR, Policy.WINDOW, Policy.TREE, Policy.BATCH])
-def test_the_end_is_the_serial_one(policy: Policy) -> None:
+def test_the_end_is_the_serial_one(policy: Policy, is_late: bool) -> None:
     """The same items land, the same leave for the same reasons, and main is the same."""
     fates: Counter[str] = Counter()
     overtaken = 0
     for seed in range(20):
-        world, serial = stroll(policy, seed)
+        world, serial = stroll(policy, seed, is_late=is_late)
         found = {
             int(item.id): item.reason.value if item.reason else item.state.value
             for item in world.items.values()
@@ -108,4 +125,4 @@ def test_the_end_is_the_serial_one(policy: Policy) -> None:
     for fate in ("landed", "test_failed", "conflict"):
         assert fates[fate] > 10, fates
     if policy in (Policy.WINDOW, Policy.TREE):
-        assert overtaken > 10
+        assert overtaken > (3 if is_late else 10)

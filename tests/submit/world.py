@@ -38,8 +38,10 @@ from pwfs.submit import (
     check_actions,
     plan,
 )
+from pwfs.submit.independence import Independence
 from pwfs.submit.invariants import check_history, check_landing
 from pwfs.submit.ordering import ages_of, next_share
+from pwfs.submit.resting import counting
 from pwfs.submit.snapshot import CompositionKey
 from tests.submit.trees import Composed, Edit, Tree, conflict, lay, root_of
 
@@ -157,15 +159,16 @@ class World:
         changes = {member.change_id for item in queued for member in item.members}
         dependencies = {c: self.dependencies[c] for c in sorted(changes) if c in self.dependencies}
         needed = {other for others in dependencies.values() for other in others}
+        landings = tuple((m.seq, Member(m.change_id, m.version)) for m in self.landings)
+        own = [a for a in self.attempts.values() if a.item_id in ids]
+        independence = Independence(self.targets, dependencies)
+        others = [a for a in self.running() if a.item_id not in ids]
+        counted = counting(queued, own, landings, self.head_seq(), independence)
         return Snapshot(
             head_seq=self.head_seq(),
             head_root=root_of(self.main),
             items=queued,
-            attempts=tuple(
-                a
-                for a in self.attempts.values()
-                if a.item_id in ids or a.state is AttemptState.RUNNING
-            ),
+            attempts=tuple(sorted([*counted, *others], key=lambda attempt: attempt.id)),
             dependencies=dependencies,
             landed=frozenset(needed & self.landed),
             command=self.command,
@@ -176,9 +179,9 @@ class World:
             max_speculative=self.max_speculative,
             policy=self.policy,
             retries_max=self.retries_max,
-            landings=tuple((m.seq, Member(m.change_id, m.version)) for m in self.landings),
+            landings=landings,
             history=self.history_counts,
-            targets=self.targets,
+            targets=dict(self.targets),
         )
 
     def head_seq(self) -> Seq:
@@ -197,7 +200,9 @@ class World:
 
     def passed_attempt(self, key: TestKey) -> Attempt | None:
         found = [
-            a for a in self.attempts.values() if a.key == key and a.state is AttemptState.PASSED
+            a
+            for a in self.attempts.values()
+            if a.key == key and a.state is AttemptState.PASSED and a.rests_on is None
         ]
         return found[-1] if found else None
 
@@ -248,7 +253,8 @@ class World:
     ) -> Attempt:
         source = self.attempts[source_attempt_id]
         assert source.state is AttemptState.PASSED
-        assert source.key == key or self.targets
+        assert source.rests_on is None
+        assert source.key == key or independent_of
         attempt = replace(
             source,
             id=AttemptId(len(self.attempts) + 1),
@@ -256,6 +262,7 @@ class World:
             base_seq=base_seq,
             stack=tuple(stack),
             key=key,
+            rests_on=source.id if independent_of else None,
         )
         self.sources[attempt.id] = source_attempt_id
         self._store(attempt)

@@ -198,6 +198,20 @@ def test_a_rule_is_declared_while_items_are_queued(queue: Queue) -> None:
     queue.verified()
 
 
+def test_a_failure_may_be_another_ones_fault(queue: Queue) -> None:
+    """What failed together with somebody ahead is tested without, once a rule calls them independent."""
+    red = queue.submit("Red", {"src/red.py": "BAD\n"})
+    behind = queue.submit("Behind", {"docs/behind.md": "behind\n"})
+    queue.let("behind")
+    until(lambda: "failed" in queue.states(behind), "both together failed")
+    queue.set("target-paths", BY_PATHS)
+    queue.until_state(behind, "landed")
+    assert queue.item(red)["state"] == "queued"
+    queue.let("red")
+    queue.until_state(red, "ejected")
+    queue.verified()
+
+
 def test_a_rule_is_taken_back_while_items_are_queued(queue: Queue) -> None:
     """Who overtook has overtaken; whoever relied on that is tested again on main as it is."""
     queue.set("target-paths", BY_PATHS)
