@@ -324,7 +324,7 @@ class QueueRunner:
                 item, action.base_seq, action.stack, action.key, source, others
             )
         except NotIndependent as error:
-            log.warning("tested again", item=item.id, attempt=source, why=error.reason)
+            log.info("tested again", item=item.id, attempt=source, why=error.reason)
             self._refused.add(source)
 
     def _stop(self, attempt_id: AttemptId, why: str) -> None:

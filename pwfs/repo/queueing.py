@@ -140,10 +140,19 @@ class Queueing(PastTests):
     def queued_dependencies(
         self, items: Sequence[QueueItem]
     ) -> dict[ChangeId, tuple[ChangeId, ...]]:
-        """On what the changes of some items depend, of those that depend on any."""
-        members = [member.change_id for item in items for member in item.members]
-        found = {change_id: self.change(change_id).dependencies for change_id in members}
-        return {change_id: needed for change_id, needed in found.items() if needed}
+        """On what the changes of some items depend, of those that depend on any.
+
+        With a rule of independence also on what these depend, and so on.
+        """
+        found: dict[ChangeId, tuple[ChangeId, ...]] = {}
+        pending = [member.change_id for item in items for member in item.members]
+        while pending:
+            change_id = pending.pop()
+            needed = self.change(change_id).dependencies
+            if needed and change_id not in found:
+                found[change_id] = needed
+                pending.extend(needed if self.config.rule is not None else ())
+        return found
 
     def queued_ages(self, items: Sequence[QueueItem]) -> dict[ItemId, int]:
         """The levels of priority that items gained by waiting; see `pwfs.submit.ordering`."""

@@ -202,6 +202,8 @@ def test_who_depends_on_another_is_not_independent_of_it(repo: Repository) -> No
     whole = passed(repo, last, last.members, base)
     assert "independent of first" in refused(repo, last, whole, "first", "between")
     assert repo.attempt(tested).stack[-1:] == last.members
+    snapshot = repo.queue_snapshot(environment_hash="e" * 64)
+    assert set(snapshot.dependencies) == {"last", "between"}
     repo.close()
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from pwfs.model.errors import NotIndependent
 from pwfs.model.ids import AttemptId, TreeHash
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
-from pwfs.model.queue import AttemptState
+from pwfs.model.queue import AttemptState, IndependenceProof, QueueItem
 from pwfs.repo import Repository
 from pwfs.repo.certifying import verify
 from pwfs.repo.checking import fsck
@@ -245,3 +246,26 @@ async def test_a_rule_of_independence_changes_no_fate(
     certified = [c.certificate.attempt_id for c in repo.log.certificates()]
     assert {a.id for a in resting} <= set(certified), "what is written down lands in the next step"
     assert bool(resting) == (policy in ("window", "tree"))
+
+
+async def test_what_is_not_proven_is_tested_again(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no result of another tree may count, each lands as the very tree that was tested."""
+
+    def refuse(item: QueueItem, *_: object) -> IndependenceProof:
+        raise NotIndependent(item.id, "nobody believes it")
+
+    monkeypatch.setattr(repo, "prove", refuse)
+    repo.set_setting("max-speculative", 4)
+    repo.set_setting("target-paths", RULE)
+    submit_twelve(repo)
+    judge = Judge(repo, 1)
+    async with serving(repo, judge):
+        await emptied(repo)
+    assert fates(repo).items() >= FATES.items()
+    assert list(fates(repo).values()).count("landed") == 5 + 1 + 3
+    assert not any(attempt.rests_on for attempt in repo.log.attempts())
+    for landing in repo.landings():
+        if landing.attempt_id:
+            assert landing.root in judge.tested

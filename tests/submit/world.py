@@ -336,16 +336,9 @@ class World:
                 item = self.items[action.item_id]
                 self.start_attempt(item, action.base_seq, action.stack, action.key)
             case Reuse():
-                item = self.items[action.item_id]
-                source = action.source_attempt_id
-                self.reuse_attempt(
-                    item,
-                    action.base_seq,
-                    action.stack,
-                    action.key,
-                    source,
-                    action.independent_of,
-                )
+                item, stack = self.items[action.item_id], action.stack
+                source, others = action.source_attempt_id, action.independent_of
+                self.reuse_attempt(item, action.base_seq, stack, action.key, source, others)
             case Stop():
                 self.finish_attempt(action.attempt_id, AttemptState.STOPPED, None, None, action.why)
             case Land():
