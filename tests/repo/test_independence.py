@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pwfs.model.errors import NotIndependent
+from pwfs.model.errors import InvalidArgument, NotIndependent
 from pwfs.model.ids import ChangeId, Seq
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
@@ -438,6 +438,23 @@ def test_a_rule_of_paths_is_asked_again(repo: Repository) -> None:
 
     found = forged(repo, forge).problems
     assert any("the paths of quick@1 have other targets" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('target-paths = "docs/"', "line 1 is not PATTERN"),
+        ('target-cmd = "echo a"\ntarget-paths = "a/: A"', "target-cmd is set"),
+        ("target-timeout-s = 0", "at least 1"),
+    ],
+)
+def test_a_settings_file_with_a_rule_that_is_none(repo: Repository, text: str, reason: str) -> None:
+    """It is refused when the repository is opened, with what is wrong."""
+    directory = repo.root
+    repo.layout.config.write_text(text)
+    repo.close()
+    with pytest.raises(InvalidArgument, match=reason):
+        Repository.open(directory)
 
 
 def test_policies_see_targets_only_with_a_rule(repo: Repository) -> None:

@@ -35,9 +35,16 @@ done
 """
 
 
+TARGETS = r"""sed -e 's,^\(halves/[0-9]*\)-.*,\1,' "$PATCHWORK_PATHS" """
+"""Sound for that: whoever may disagree has a line of the shared file, or two halves, in common."""
+
+
 @dataclass(frozen=True)
 class Load:
-    """How much: ``changes`` by ``agents``, tested ``width`` at once for ``seconds`` each."""
+    """How much: ``changes`` by ``agents``, tested ``width`` at once for ``seconds`` each.
+
+    ``target_cmd`` declares what is independent.
+    """
 
     policy: str
 
@@ -46,6 +53,7 @@ class Load:
     width: int
     seconds: float
     seed: int
+    target_cmd: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ def run(system: System, load: Load) -> tuple[list[Result], float]:
     system.request("PUT", "config/test-cmd", json={"value": COMMAND.format(seconds=load.seconds)})
     system.request("PUT", "config/max-speculative", json={"value": load.width})
     system.request("PUT", "config/queue-policy", json={"value": load.policy})
+    system.request("PUT", "config/target-cmd", json={"value": load.target_cmd})
     proposals = propose(load)
     shares = [proposals[first :: load.agents] for first in range(load.agents)]
     started = time.monotonic()

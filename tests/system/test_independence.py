@@ -286,6 +286,21 @@ def test_a_command_that_tells_nothing(queue: Queue, command: str, why: str) -> N
     queue.verified()
 
 
+def test_what_no_command_is_asked_of(queue: Queue) -> None:
+    """A list of paths, one a line, cannot name every path; of the others it is asked."""
+    queue.set("target-cmd", 'env > docs/guide.md; echo noise >&2; cat "$PATCHWORK_PATHS"; pwd >&2')
+    odd = queue.submit("Odd", {"docs/a\nb": "odd\n"})
+    fine = queue.submit("Fine", {"docs/ä b": "fine\n", "src/x": "x\n"})
+    (told,) = queue.until_told(odd)
+    assert told["targets"] is None
+    assert "line break" in told["detail"]
+    (told,) = queue.until_told(fine)
+    assert told["targets"] == ["docs/ä b", "src/x"]
+    queue.let("odd", "fine")
+    queue.until_state(fine, "landed")
+    assert (queue.system.main / "docs/guide.md").read_text() == "guide\n"
+
+
 def test_a_file_and_a_directory_of_one_name(queue: Queue) -> None:
     """Whatever a rule says, who touches a path waits for whoever touches it, or one below."""
     queue.set("target-paths", "/name: a file\n/name/**: a directory\n/other: other\n")
