@@ -13,7 +13,7 @@ from pwfs.model.errors import NotIndependent
 from pwfs.model.ids import ChangeId, Seq, TreeHash
 from pwfs.model.paths import RepoPath, parents
 from pwfs.model.queue import Attempt, AttemptState, IndependenceProof, Member, QueueItem, TestKey
-from pwfs.model.targets import Declaration, RuleKind, TargetsUnknown
+from pwfs.model.targets import Declaration, Rule, RuleKind, TargetsUnknown
 from pwfs.repo.targets import Targets, parse_paths
 from pwfs.submit.independence import Independence
 from pwfs.views.trees import diff_trees
@@ -50,11 +50,12 @@ class Proving(Targets):
         reason = _unfit(item, run, outcome, key) or self._dependent(item, others)
         if base_seq != main_seq:
             reason = f"main is at {main_seq}, not at {base_seq}"
-        either = None if reason else self.candidate(base_seq, (*outcome.stack, *without)).root
-        if reason or either is None:
-            raise NotIndependent(item.id, reason or "not all of it merges")
         rule = self.config.rule
-        assert rule is not None, "something is independent"
+        if reason or rule is None:
+            raise NotIndependent(item.id, reason or "no rule is declared")
+        either = self.candidate(base_seq, (*outcome.stack, *without)).root
+        if either is None:
+            raise NotIndependent(item.id, "not all of it merges")
         proof = IndependenceProof(
             tested_base_seq=run.base_seq,
             tested_base_root=self.main_at(run.base_seq)[1],
@@ -63,7 +64,7 @@ class Proving(Targets):
             besides=besides,
             without=without,
             rule=rule,
-            declarations=tuple(self._kept(member) for member in (*outcome.stack, *others)),
+            declarations=tuple(self._kept(member, rule) for member in (*outcome.stack, *others)),
             either_root=either,
         )
         for doubt in doubts(self, proof, outcome, self._root_of):
@@ -79,10 +80,8 @@ class Proving(Targets):
                 return f"nothing declares it independent of {other.change_id}"
         return ""
 
-    def _kept(self, member: Member) -> Declaration:
+    def _kept(self, member: Member, rule: Rule) -> Declaration:
         """What the rule tells of a version, stored for good."""
-        rule = self.config.rule
-        assert rule is not None
         self.declare(self.declaration(member, rule))
         return self.declaration(member, rule)
 

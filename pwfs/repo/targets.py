@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
+from pwfs.model.errors import BlobDamaged, BlobMissing
 from pwfs.model.events import EventType
 from pwfs.model.ids import ChangeId, Seq, TreeHash
 from pwfs.model.paths import RepoPath, split
@@ -87,12 +88,12 @@ class Targets(Conflicts):
             self.declare(self.declaration(member, rule))
             return None
         seq, _ = self.main()
-        root = self.candidate(seq, (*self._needed_by(member), member)).root
         try:
             paths = tuple(sorted(self.touched_by(member)))
+            root = self.candidate(seq, (*self._needed_by(member), member)).root
             if root is None:
                 raise TargetsUnknown("it does not merge with main")
-        except TargetsUnknown as error:
+        except (TargetsUnknown, BlobMissing, BlobDamaged) as error:
             self.declare(self._declaration(member, rule, None, str(error)))
             return None
         return Question(member, rule, seq, root, paths)
