@@ -35,7 +35,7 @@ class TestOrder:
     that live as long as the test. The output goes to ``log``, of which the first and the last
     five megabytes are kept, or ``log_half_bytes_max`` each; with an ``error_log`` what goes to standard
     error goes there instead. ``open_files`` limits how many files a process of it may have open, None
-    leaves it the daemon's limit. A process may have ``memory_mb`` of its own memory, 0 for any amount.
+    leaves it the daemon's limit. Its processes may have ``memory_mb`` together, 0 for any amount.
     """
 
     __test__ = False
@@ -137,6 +137,10 @@ def _understand(report: bytes, order: TestOrder) -> Ended:
             return _judge(answer["exit_code"], answer.get("signal"), order)
         case "no_directory":
             detail = f"the tree has no directory {order.subdirectory!r} to test in"
+            return Ended(AttemptState.FAILED, None, detail)
+        case "memory":
+            detail = f"the test's processes had {answer['detail']} of memory together, "
+            detail += f"more than the {order.memory_mb} MB that they may have"
             return Ended(AttemptState.FAILED, None, detail)
         case "unusable":
             detail = f"the test could not be started: {answer['detail']}"

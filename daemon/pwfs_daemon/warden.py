@@ -7,8 +7,9 @@ the disk, outside the mount: only its child, which the daemon never waits for, s
 
 It reads one line of JSON from its standard input (see `main`), and stops the test when that input
 ends. It answers with one line of JSON on its standard output when no process of the test is left:
-``kind`` is ``exited`` (with ``exit_code`` or ``signal``), ``stopped``, ``unusable`` (the tree
-could not be entered) or ``no_directory`` (the tree lacks the directory to test in).
+``kind`` is ``exited`` (with ``exit_code`` or ``signal``), ``stopped``, ``memory`` (its processes had
+more than they may together, and were killed), ``unusable`` (the tree could not be entered) or
+``no_directory`` (the tree lacks the directory to test in).
 """
 
 import ctypes
@@ -31,6 +32,8 @@ CHUNK_BYTES = 65536
 LEFTOVER_GRACE_S = 2.0
 KILL_LIMIT_S = 10.0
 POLL_S = 0.02
+MEMORY_LOOK_S = 0.25
+"""The kernel tells nobody how much memory several processes have together: it is looked at so often."""
 
 
 class BoundedLog:
@@ -89,6 +92,9 @@ class Ward:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        self._memory_bytes_max = int(str(spec["memory_mb"])) << 20
+        self._memory_bytes = 0
+        self._looked_at = time.monotonic()
         self._is_stopped = False
         self._status: int | None = None
         self._complaint = b""
@@ -119,10 +125,11 @@ class Ward:
 
     def run(self) -> dict[str, object]:
         """Waits until the test ended or is stopped, then until nothing of it is left."""
-        while self._status is None and not self._is_stopped:
-            self._turn(None)
+        while self._status is None and not self._is_stopped and not self._takes_too_much():
+            self._turn(MEMORY_LOOK_S if self._memory_bytes_max else None)
         was_stopped = self._status is None
-        leftover = self._end_all(self._grace_s if was_stopped else LEFTOVER_GRACE_S)
+        grace_s = self._grace_s if was_stopped else LEFTOVER_GRACE_S
+        leftover = self._end_all(0.0 if self._takes_too_much() else grace_s)
         for descriptor in (*self._logs, self._errors):
             while self._read(descriptor):
                 pass
@@ -130,10 +137,24 @@ class Ward:
             log.close()
         return {**self._result(was_stopped), "leftover": leftover}
 
+    def _takes_too_much(self) -> bool:
+        """Whether the processes have more memory together than they may; found once, it stays so."""
+        if not self._memory_bytes_max:
+            return False
+        if (
+            self._memory_bytes <= self._memory_bytes_max
+            and time.monotonic() - self._looked_at >= MEMORY_LOOK_S
+        ):
+            self._memory_bytes = sum(map(memory_bytes, descendants()))
+            self._looked_at = time.monotonic()
+        return self._memory_bytes > self._memory_bytes_max
+
     def _result(self, was_stopped: bool) -> dict[str, object]:
         if self._complaint:
             kind, _, detail = self._complaint.decode(errors="replace").partition(" ")
             return {"kind": kind, "detail": detail}
+        if was_stopped and self._takes_too_much():
+            return {"kind": "memory", "detail": f"{self._memory_bytes >> 20} MB"}
         if was_stopped or self._status is None:
             return {"kind": "stopped"}
         code = os.waitstatus_to_exitcode(self._status)
@@ -215,8 +236,8 @@ def become_test(
             resource.setrlimit(resource.RLIMIT_NOFILE, (int(str(spec["open_files"])), hard))
         if memory_mb := int(str(spec["memory_mb"])):
             # Private memory that may be written: what is only reserved does not count.
-            memory_bytes = memory_mb * 1024 * 1024
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+            limit_bytes = memory_mb << 20
+            resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
         os.chdir(str(spec["directory"]))
         kind = "no_directory"
         os.chdir(str(spec["subdirectory"]))
@@ -245,6 +266,16 @@ def descendants() -> list[int]:
         found.extend(below)
         pending.extend(below)
     return found
+
+
+def memory_bytes(pid: int) -> int:
+    """A process's memory that is on no disk; of what several share, its part."""
+    try:
+        rows = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
+    except OSError:
+        return 0
+    found = [row.split() for row in rows if row.startswith((b"Pss_Anon:", b"Pss_Shmem:"))]
+    return sum(int(fields[1]) for fields in found) << 10
 
 
 def signal_all(number: int) -> None:

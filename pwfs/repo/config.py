@@ -19,8 +19,8 @@ class Config:
 
     ``test_cmd`` is run by the queue through ``/bin/sh -c`` in ``test_dir`` of a mounted view and
     may take ``test_timeout_s``, or less: the time of the slowest but for one in 20 of those that
-    passed, and ``test_timeout_margin`` percent of it (0: only the first counts). A process of it may
-    have ``test_memory_mb`` of memory (0: any). A failed test is repeated ``retries`` times.
+    passed, and ``test_timeout_margin`` percent of it (0: only the first counts). Its processes may
+    have ``test_memory_mb`` of memory together (0: any). A failed test is repeated ``retries`` times.
     ``max_speculative`` entries are tested at once, chosen by ``queue_policy``;
     ``max_queued_per_agent`` may wait (0: any number). Of equal priority, the items of those agents
     who have any land in turn with ``fair_share``. An item gains a level of priority whenever

@@ -144,6 +144,21 @@ async def test_memory_limit(order: MakeOrder, tmp_path: Path, memory_mb: int, st
     assert ("MemoryError" in (tmp_path / "output.log").read_text()) == bool(memory_mb)
 
 
+async def test_several_processes_share_the_memory_limit(order: MakeOrder, tmp_path: Path) -> None:
+    """Each within it, all together beyond: they are killed, and it is told. What is shared counts once."""
+    hold = "import time; kept = bytearray(40 << 20); time.sleep(60)"
+    command = f"for n in 1 2 3; do {sys.executable} -c '{hold}' & echo $!; done; wait"
+    ended = await run_test(order(command, memory_mb=80))
+    assert ended.state is AttemptState.FAILED
+    assert "more than the 80 MB" in ended.detail
+    assert not any(is_alive(int(pid)) for pid in (tmp_path / "output.log").read_text().split())
+    fork = (
+        "import os, time; kept = bytearray(40 << 20); [os.fork() for _ in range(2)]; time.sleep(1)"
+    )
+    shared = await run_test(order(f"{sys.executable} -c '{fork}'", memory_mb=80))
+    assert shared.state is AttemptState.PASSED
+
+
 async def test_processes_that_run_on_are_ended(order: MakeOrder, tmp_path: Path) -> None:
     """Background processes end with the test, also those in sessions of their own."""
     command = "sleep 61 & echo $!; setsid sh -c 'echo $$; exec sleep 62' & sleep 0.3; exit 0"
