@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from pwfs.model.ids import ChangeId, Seq
+from pwfs.model.ids import ChangeId, ItemId, Seq
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -15,7 +15,7 @@ from pwfs.model.queue import (
     TestKey,
 )
 from pwfs.repo.ejecting import Ejecting
-from pwfs.submit.history import DECISIONS_KEPT, History
+from pwfs.submit.history import DECISIONS_KEPT, NOTHING_DECIDED, History
 from pwfs.submit.independence import Independence
 from pwfs.submit.line import Policy
 from pwfs.submit.resting import counting
@@ -96,9 +96,42 @@ class Snapshots(Ejecting):
 
     def _queue_history(self) -> History:
         """Counts the last decisions that tests made."""
-        recent = tuple(
-            item.state is ItemState.LANDED
+        decided = [
+            item
             for item in self.log.decided_items(DECISIONS_KEPT)
             if item.state is ItemState.LANDED or item.reason in _BY_TEST
-        )
-        return History(passed=sum(recent), failed=len(recent) - sum(recent), recent=recent)
+        ]
+        # By when they were decided: whose test was quicker comes before who was submitted earlier.
+        decided.sort(key=lambda item: (item.finished_at, item.id))
+        known, history = self._history_until
+        ids = tuple(item.id for item in decided)
+        if ids != known:
+            history = self._history_of(decided)
+            self._history_until = ids, history
+        return history
+
+    _history_until: tuple[tuple[ItemId, ...], History] = ((), NOTHING_DECIDED)
+
+    def _history_of(self, decided: Sequence[QueueItem]) -> History:
+        landed = [item for item in decided if item.state is ItemState.LANDED]
+        members = [member for item in decided for member in item.members]
+        targets = self.known_targets(members) if self.config.rule is not None else {}
+        independence = Independence(targets, {})
+        history = NOTHING_DECIDED
+        for item in decided:
+            others = sum(
+                not all(independence.of_change(item, member.change_id) for member in other.members)
+                for other in landed
+                if other.id != item.id and _landed_while_waiting(other, item)
+            )
+            is_landed = item.state is ItemState.LANDED
+            has_passed = is_landed or any(
+                attempt.state is AttemptState.PASSED for attempt in self.attempts(item.id)
+            )
+            history = history.after(is_landed=is_landed, others=others, has_passed=has_passed)
+        return history
+
+
+def _landed_while_waiting(other: QueueItem, item: QueueItem) -> bool:
+    assert item.finished_at is not None and other.finished_at is not None
+    return item.entered_at < other.finished_at <= item.finished_at

@@ -272,3 +272,28 @@ def test_the_time_limit_is_learnt(repo: Repository, monkeypatch: pytest.MonkeyPa
     assert repo.test_time_limit_s("true") == 10
     del took_s[0]
     assert repo.test_time_limit_s("true") == 100
+
+
+def test_the_past_tells_who_failed_by_whom(repo: Repository) -> None:
+    """What passed alone and failed on what landed meanwhile was not bad by itself; kept till another ends."""
+    items = []
+    for title in ("One", "Two", "Three"):
+        write(repo, workspace_on(repo, title), title, "1\n")
+        items.append(repo.submit([title.lower()], agent="a"))
+    first, second, third = items
+    for item in items[:2]:
+        repo.finish_attempt(_attempt(repo, item, item.members).id, AttemptState.PASSED, 0)
+    repo.land_item(first.id, repo.attempts(first.id)[-1].id)
+    repo.finish_attempt(_attempt(repo, second, second.members).id, AttemptState.FAILED, 1)
+    repo.eject(second.id, EjectReason.TEST_FAILED, "with one")
+    history = repo.queue_snapshot(environment_hash="e").history
+    assert (history.passed, history.failed) == (2, 0)
+    assert (history.pairs, history.clashes) == (1, 1)
+    assert history.recent == (True, False)
+    assert repo.queue_snapshot(environment_hash="e").history is history
+    repo.finish_attempt(_attempt(repo, third, third.members).id, AttemptState.FAILED, 1)
+    repo.eject(third.id, EjectReason.TEST_FAILED, "by itself or not")
+    history = repo.queue_snapshot(environment_hash="e").history
+    assert history.recent == (True, False, False)
+    assert 0 < history.failed < 1
+    assert history.passed + history.failed == 3
