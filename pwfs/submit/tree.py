@@ -31,7 +31,7 @@ FLAKE_ODDS = 0.1
 """How likely a test passes that failed before."""
 GOOD_ONCE_PASSED = 0.98
 """How likely an item that was in a tree that passed is good by itself."""
-SURE_AT = 0.8
+SURE_AT = 0.7
 STRANGERS_MET_MAX = 10
 """Where no scenario is likely, an item is tested with those ahead that land at least that likely, so many
 at most of whom it is not known to agree with: one test in two passes then, which tells the most."""

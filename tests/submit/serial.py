@@ -30,11 +30,19 @@ class SerialQueue:
     def cancel(self, number: int) -> None:
         self._leave(number, "cancelled")
 
-    def decide_one(self) -> None:
-        """Decides the first item, or what it depends on if that waits as well."""
+    def decide_one(self, batches: Sequence[Sequence[int]] = ()) -> None:
+        """Decides the first item, or what it depends on if that waits as well.
+
+        ``batches`` are numbers that landed as one tree, in their order: nothing in between was ever
+        main, so that a later one may mend what an earlier one breaks. They land if the whole does.
+        """
         _, number, changes = self.waiting[0]
         while needed := self._queued_needs(number, changes):
             _, number, changes = needed[0]
+        for batch in batches:
+            if len(batch) > 1 and batch[0] == number:
+                self._land_together(batch)
+                return
         tree: Tree | str = self.main
         for change in changes:
             tree = lay(tree, self.edits[change]) if isinstance(tree, tuple) else tree
@@ -45,6 +53,20 @@ class SerialQueue:
         else:
             self.main = tree
             self.landed.update(changes)
+            self._leave(number, "landed")
+
+    def _land_together(self, batch: Sequence[int]) -> None:
+        changes_of = {number: changes for _, number, changes in self.waiting}
+        tree: Tree | str = self.main
+        for number in batch:
+            for change in changes_of[number]:
+                assert isinstance(tree, tuple), "what landed merges"
+                tree = lay(tree, self.edits[change])
+        assert isinstance(tree, tuple) and self.is_green(tree), "what landed is green"
+        self.main = tree
+        for number in batch:
+            self.landed.update(changes_of[number])
+        for number in batch:
             self._leave(number, "landed")
 
     def _queued_needs(

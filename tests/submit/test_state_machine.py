@@ -106,7 +106,7 @@ class QueueMachine(RuleBasedStateMachine):
             item.id for item in self.world.items.values() if item.state is not ItemState.QUEUED
         ]
         while len(self.serial.fates) < len(decided):
-            self.serial.decide_one()
+            self.serial.decide_one(self.world.batches())
 
     @rule(submitted=st.lists(submissions, min_size=1, max_size=4))
     def submit(self, submitted: list[Submission]) -> None:
@@ -307,6 +307,21 @@ def test_strolls_equal_the_serial_reference(policy: Policy) -> None:
         fates.update(stroll(policy, seed, steps=60).serial.fates.values())
     for fate in ("landed", "test_failed", "conflict", "dependency", "cancelled"):
         assert fates[fate] > 20, fates
+
+
+def test_a_batch_lands_what_mends_itself() -> None:
+    """Red alone, green together with a later one: the tree that lands is green, and is all of them."""
+    machine = QueueMachine()
+    machine.begin(Policy.BATCH, 1, 0, 0)
+    machine.land_around("f", "u")
+    broken = Draft(path=None, word="v", is_stale=False)
+    mending = Draft(path="f", word="y", is_stale=False)
+    machine.submit([Submission([each], [], 0) for each in (broken, mending)])
+    machine.decides_like_the_serial_queue()
+    machine.finish([0])
+    machine.teardown()
+    assert set(machine.serial.fates.values()) == {"landed"}
+    assert machine.world.batches() == [[1, 2]]
 
 
 def scripted(crash_after: int | None) -> World:

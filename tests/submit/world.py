@@ -368,6 +368,18 @@ class World:
 
     # What a scenario looks at and decides
 
+    def batches(self) -> list[list[int]]:
+        """The items that landed by one attempt each, in their order."""
+        owner = {member: item.id for item in self.items.values() for member in item.members}
+        found: dict[int, list[int]] = {}
+        for landing in self.landings:
+            if landing.attempt_id is not None:
+                landed = found.setdefault(landing.attempt_id, [])
+                item_id = owner[Member(landing.change_id, landing.version)]
+                if item_id not in landed:
+                    landed.append(item_id)
+        return list(found.values())
+
     def running(self) -> list[Attempt]:
         return [a for a in self.attempts.values() if a.state is AttemptState.RUNNING]
 
