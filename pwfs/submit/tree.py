@@ -102,7 +102,8 @@ def _wishes(
             yield probability, Wish(entry.id, scenario, probability), is_worth_it
     if best[0] < START_AT and not is_running and not entry.needs:
         company = _telling_company(entry, odds)
-        if company is not None and entry.trial(company) is None:
+        is_wished = any(scenario == company for _, scenario in likely)
+        if company is not None and entry.trial(company) is None and not is_wished:
             yield 0.0, Wish(entry.id, company, 0.0), True
 
 
