@@ -22,6 +22,7 @@ CACHE_S = 86_400
 """How long the kernel keeps names and attributes; exact invalidation ends it earlier."""
 
 BLOCK_BYTES = 512
+TIME_MIN_NS, TIME_MAX_NS = -(2**31) * 10**9, 15_032_385_535 * 10**9
 PERMISSIONS = 0o7777
 XATTR_NAMESPACES = (b"user.", b"trusted.", b"security.")
 """Those that a workspace keeps of what is in the log."""
@@ -160,6 +161,14 @@ class AttrTable:
 
     def __iter__(self) -> Iterator[RepoPath]:
         return iter(self._rows)
+
+
+def kept_time_ns(wanted_ns: int) -> int:
+    """A time that a program sets as it is kept: beyond what ext4 holds, the last that it does.
+
+    The kernel passes any number of seconds on, also such as no row and no ``stat`` could hold.
+    """
+    return min(max(wanted_ns, TIME_MIN_NS), TIME_MAX_NS)
 
 
 def permissions(mode: Mode, kept: int | None) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pyfuse3 import EntryAttributes, RequestContext, SetattrFields
 
-from pwfs.fs.attributes import PERMISSIONS, XATTR_NAMESPACES
+from pwfs.fs.attributes import PERMISSIONS, XATTR_NAMESPACES, kept_time_ns
 from pwfs.fs.content import Handle
 from pwfs.fs.errors import refusal
 from pwfs.fs.exchanging import Exchanging
@@ -72,9 +72,9 @@ class Attributing(Exchanging):
             if fields.update_gid:
                 attrs.gid = wanted.st_gid
             if fields.update_atime:
-                attrs.atime_ns = wanted.st_atime_ns
+                attrs.atime_ns = kept_time_ns(wanted.st_atime_ns)
             if fields.update_mtime:
-                attrs.mtime_ns = wanted.st_mtime_ns
+                attrs.mtime_ns = kept_time_ns(wanted.st_mtime_ns)
             if fields.update_mode and node.kind is Kind.FILE:
                 self._log_mode(node, ctx)
 

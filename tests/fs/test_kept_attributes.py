@@ -49,3 +49,21 @@ def test_a_save_leaves_the_time_of_its_directory(mounted: Mounted) -> None:
     os.utime(ws / "src", ns=(1, 2))
     (ws / "src/app.py").write_bytes(b"saved\n")
     assert (ws / "src").stat().st_mtime_ns == 2
+
+
+@pytest.mark.parametrize("name", ["README.md", "src"])
+def test_times_beyond_what_a_disk_holds(mounted: Mounted, name: str) -> None:
+    """They become the last that ext4 has, and keep nothing else from being kept."""
+    ws = mounted.workspace()
+    for seconds, kept in ((9 * 10**18, 15_032_385_535), (-9 * 10**18, -(2**31)), (-5, -5)):
+        os.utime(ws / name, times=(seconds, seconds))
+        (ws / "README.md").chmod(0o755)
+        for path in (ws / name, ws):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        mounted.stop()
+        mounted.start()
+        status = (ws / name).stat()
+        assert (status.st_mtime, status.st_atime) == (kept, kept)
+        assert (ws / "README.md").stat().st_mode & 0o777 == 0o755
