@@ -35,7 +35,7 @@ SURE_AT = 0.7
 STRANGERS_MET_MAX = 10
 """Where no scenario is likely, an item is tested with those ahead that land at least that likely, so many
 at most of whom it is not known to agree with: one test in two passes then, which tells the most."""
-SPARE_AT = 0.08
+SPARE_AT = 0.12
 SPARE_KEPT_MIN, SPARE_KEPT_SHARE = 24, 3
 """As long as that many places stay free, a third of all at least, less likely scenarios are tested."""
 _RUNNING_BONUS = 2.0
