@@ -150,11 +150,14 @@ class Recovering(Writing):
         return replace(file.seen, base=self.live.base_of(path))
 
     def _set_aside(self, paths: tuple[RepoPath, ...], entry: FileEntry, working: Path) -> bool:
-        """Keeps what may be damaged beside a file that the log has; tells whether it has one."""
-        path = next((path for path in paths if self.live.file(path) is not None), None)
+        """Keeps what may be damaged beside a file that the log has, or is about to have.
+
+        Tells whether there is one.
+        """
+        path = next((path for path in paths if self.shown_file(path) is not None), None)
         if path is None:
             return False
-        if entry.size and self.live.file(path) != entry:
+        if entry.size and self.shown_file(path) != entry:
             kept = RepoPath(f"{path}~unsynced-{secrets.token_hex(3)}")
             os.rename(working, self.scratch.make_room(kept))
             with self.repo.transaction():

@@ -1,6 +1,7 @@
 """Promises 2 and 4 under power loss: what was fsynced is there, and everything shown is readable."""
 
 import contextlib
+import io
 import json
 import os
 import random
@@ -258,11 +259,18 @@ def test_a_log_without_its_contents_is_made_good(machine: Machine, workspace: Pa
     assert len(machine.mounted.call("fsck")["lost"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "mode"), [("README.md", "r+b"), ("new", "w+b")], ids=["logged", "held"]
+)
 def test_a_half_written_file_does_not_replace_a_synced_one(
-    machine: Machine, workspace: Path
+    machine: Machine, workspace: Path, name: str, mode: str
 ) -> None:
-    """What is left of a working file lies beside the file, which is as it was last logged."""
-    with (workspace / "README.md").open("r+b", buffering=0) as file:
+    """What is left of a working file lies beside the file, which is as it was last synced.
+
+    What is new is not in the log yet then: its content and the journal are what was synced.
+    """
+    with (workspace / name).open(mode, buffering=0) as file:
+        assert isinstance(file, io.FileIO)
         file.write(b"SYNCED")
         os.fsync(file.fileno())
         file.write(b"and more" * 1000)
@@ -275,10 +283,10 @@ def test_a_half_written_file_does_not_replace_a_synced_one(
             file.close()
     machine.lose_power()
     machine.come_back()
-    assert (workspace / "README.md").read_bytes() == b"SYNCED"
-    (beside,) = workspace.glob("README.md~unsynced-*")
+    assert (workspace / name).read_bytes() == b"SYNCED"
+    (beside,) = workspace.glob(f"{name}~unsynced-*")
     assert beside.read_bytes() == b"SYNCED" + b"and more" * 1000
-    assert machine.mounted.ops() == [("modify", "README.md")]
+    assert machine.mounted.ops() == [("create" if name == "new" else "modify", name)]
 
 
 @pytest.mark.parametrize("flag", [os.O_SYNC, os.O_DSYNC], ids=["O_SYNC", "O_DSYNC"])
