@@ -64,6 +64,11 @@ def allocate(fd: int, mode: int, offset: int, length: int) -> None:
             raise OSError(number, os.strerror(number))
 
 
+def is_read_write(fd: int) -> bool:
+    """Whether a descriptor may be written to as well."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+
+
 def without_atime(fd: int) -> None:
     """Has reading leave the time of access alone, where the daemon may say so."""
     with contextlib.suppress(PermissionError):

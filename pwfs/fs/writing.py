@@ -7,7 +7,6 @@ then on it is a blob and never changes; the next write starts from a copy.
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
 import time
@@ -19,7 +18,7 @@ from pyfuse3 import RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
 from pwfs.fs.content import Content, Handle, write_all
-from pwfs.fs.disk import copy_file, hash_file, without_atime
+from pwfs.fs.disk import copy_file, hash_file, is_read_write, without_atime
 from pwfs.fs.holding import Holding
 from pwfs.fs.journal import OpenFile
 from pwfs.fs.nodes import Kind, Node
@@ -76,7 +75,7 @@ class Writing(Holding):
                 fd = os.open(place, os.O_RDONLY | common)
             without_atime(fd)
             node.content = Content(fd, is_scratch=True)
-        elif may_write and not _is_read_write(node.content.fd):
+        elif may_write and not is_read_write(node.content.fd):
             fd = os.open(f"/proc/self/fd/{node.content.fd}", os.O_RDWR | os.O_CLOEXEC)
             without_atime(fd)
             os.dup2(fd, node.content.fd, inheritable=False)
@@ -271,9 +270,11 @@ class Writing(Holding):
             # What takes the place of a tracked file is logged now, what is new may wait.
             is_new = node.fresh and node.is_attached and node.path not in self.held
             await self.capture(node, hold=is_new)
-        content = node.content
-        if content is not None and content.is_scratch:
+        if node.kind is Kind.SCRATCH:
+            # Whoever has it open by the library may be the only one.
+            content = node.content or self.open_content(node)
             await trio.to_thread.run_sync(os.fsync, content.fd)
+            self.discard_idle(node)
             return
         is_held = self.note_synced(node)
         await self._sync_log()
@@ -489,10 +490,6 @@ def _remove_working(working: Path) -> None:
     """
     with contextlib.suppress(OSError):
         working.unlink(missing_ok=True)
-
-
-def _is_read_write(fd: int) -> bool:
-    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
 
 
 def _keep_owner(path: Path, uid: int | None, gid: int | None) -> None:

@@ -316,6 +316,19 @@ def test_a_synchronous_write_is_durable(
     assert (workspace / name).read_bytes() == b"written"
 
 
+@pytest.mark.parametrize("name", ["f", "f.log"], ids=["tracked", "ignored"])
+def test_who_only_reads_may_sync(machine: Machine, workspace: Path, name: str) -> None:
+    """As sync(1) does with a name: whoever wrote it has closed it, and a reader is answered for."""
+    (workspace / name).write_bytes(b"written\n" * 1000)
+    assert (workspace / name).read_bytes() == b"written\n" * 1000
+    subprocess.run(["sync", workspace / name, workspace], check=True, timeout=20)
+    machine.disk.cut_power()
+    machine.mounted.kill()
+    machine.lose_power()
+    machine.come_back()
+    assert (workspace / name).read_bytes() == b"written\n" * 1000
+
+
 def test_sync_makes_everything_durable(machine: Machine, workspace: Path) -> None:
     """sync(2) reaches the disk below, where the log and the contents are; no fsync needed."""
     (workspace / "f").write_bytes(b"closed\n" * 1000)
