@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pwfs.repo.importing import init
+from tests.support.project import unmount
 from tests.support.properties import check_properties
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,8 +161,9 @@ class Mounted:
 
 
 def lazily_unmount(directory: Path) -> None:
-    """Takes a mount away whether or not anybody serves it."""
+    """Takes a mount away whether or not anybody serves it, and what lies below it."""
     subprocess.run(["fusermount3", "-uz", str(directory)], check=False, capture_output=True)
+    unmount(str(directory))
 
 
 def make_repository(directory: Path) -> None:
