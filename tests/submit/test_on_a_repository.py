@@ -15,7 +15,7 @@ from pwfs.model.errors import NotIndependent
 from pwfs.model.ids import AttemptId, TreeHash
 from pwfs.model.ops import OpType
 from pwfs.model.paths import RepoPath
-from pwfs.model.queue import AttemptState, IndependenceProof, QueueItem
+from pwfs.model.queue import AttemptState, IndependenceProof, ItemState, QueueItem
 from pwfs.repo import Repository
 from pwfs.repo.certifying import verify
 from pwfs.repo.checking import fsck
@@ -243,9 +243,9 @@ async def test_a_rule_of_independence_changes_no_fate(
     assert main["shared.txt"].count("edited by") == 5
     assert "red.txt" not in main
     resting = [a for a in repo.log.attempts() if a.rests_on is not None]
-    certified = [c.certificate.attempt_id for c in repo.log.certificates()]
-    assert {a.id for a in resting} <= set(certified), "what is written down lands in the next step"
-    assert bool(resting) == (policy in ("window", "tree"))
+    # Another's test may end between the writing down and the landing: then it is written down anew.
+    assert {repo.item(a.item_id).state for a in resting} <= {ItemState.LANDED}
+    assert not resting or policy in ("window", "tree")
 
 
 async def test_what_is_not_proven_is_tested_again(
