@@ -5,7 +5,7 @@ told, what was composed can be composed again, and attempts that a dead daemon l
 stopped at the start and planned anew. It sleeps until the repository stores an event.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import trio
 
 from pwfs.model.changes import Landing
 from pwfs.model.errors import NotIndependent, PatchworkError
-from pwfs.model.events import Event, EventType
+from pwfs.model.events import EventType
 from pwfs.model.ids import (
     AttemptId,
     BlobHash,
@@ -25,7 +25,6 @@ from pwfs.model.ids import (
     ItemId,
     Seq,
     TreeHash,
-    WorkspaceId,
 )
 from pwfs.model.queue import (
     Attempt,
@@ -36,7 +35,7 @@ from pwfs.model.queue import (
     TestKey,
 )
 from pwfs.model.views import ConflictEvent, Workspace
-from pwfs.repo.health import Health, guarded
+from pwfs.repo.health import guarded
 from pwfs.submit import (
     Action,
     Compose,
@@ -52,6 +51,7 @@ from pwfs.submit import (
 )
 from pwfs.submit.invariants import check_landing
 from pwfs.submit.snapshot import CompositionKey
+from pwfs_daemon.hosting import Happenings, Host, MountLike
 from pwfs_daemon.testproc import Ended, TestOrder, base_variables, run_test
 
 log = structlog.get_logger(__name__)
@@ -97,32 +97,21 @@ class Contents(Protocol):
     def put(self, content: bytes, *, sync: bool = False) -> BlobHash: ...
 
 
-class Records(Protocol):
-    """Where earlier results are found, and what happened since."""
-
-    def last_event_id(self) -> EventId: ...
-    def events(
-        self, since: EventId, *, types: Collection[EventType] | None = None, limit: int = 1000
-    ) -> list[Event]: ...
+class Records(Happenings, Protocol):
+    """Where earlier results are found, too."""
 
     def passed_attempt(self, key: TestKey) -> Attempt | None: ...
 
 
-class QueueRepository(Protocol):
-    """What the runner needs of a repository; each method is atomic and stores before it returns."""
+class QueueRepository(Host, Protocol):
+    """What the runner needs of a repository; each method stores before it returns."""
 
-    @property
-    def state_dir(self) -> Path: ...
-    @property
-    def health(self) -> Health: ...
     @property
     def config(self) -> Settings: ...
     @property
     def blobs(self) -> Contents: ...
     @property
     def log(self) -> Records: ...
-    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]: ...
-    async def settled(self) -> None: ...
     def queue_snapshot(self) -> Snapshot: ...
     def candidate(self, base_seq: Seq, members: Sequence[Member]) -> Merged: ...
     def recover_attempts(self) -> None: ...
@@ -151,15 +140,7 @@ class QueueRepository(Protocol):
         self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()
     ) -> list[Landing]: ...
     def eject(self, item_id: ItemId, reason: EjectReason, detail: str) -> object: ...
-    def create_test_workspace(self, name: str, root: TreeHash) -> Workspace: ...
-    def destroy_workspace(self, workspace_id: WorkspaceId) -> object: ...
     def workspaces(self) -> list[Workspace]: ...
-
-
-class MountLike(Protocol):
-    """What the runner needs of the mount."""
-
-    def path_of(self, workspace_id: WorkspaceId) -> Path: ...
 
 
 @dataclass

@@ -5,7 +5,7 @@ does else than that (it fails, hangs, prints nothing or something else) makes th
 Nobody waits for it: until the answer is stored the change may disagree with all others.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,14 +14,13 @@ import structlog
 import trio
 
 from pwfs.model.errors import PatchworkError
-from pwfs.model.events import Event, EventType
-from pwfs.model.ids import EventId, TreeHash, WorkspaceId
+from pwfs.model.ids import EventId, WorkspaceId
 from pwfs.model.queue import AttemptState, Member
 from pwfs.model.targets import PRINTED_MAX_BYTES, Rule, TargetsUnknown, read_printed
-from pwfs.model.views import Workspace
-from pwfs.repo.health import Health, guarded
+from pwfs.repo.health import guarded
 from pwfs.repo.targets import Question
-from pwfs_daemon.runner import FOLLOWED, MountLike
+from pwfs_daemon.hosting import Happenings, Host, MountLike
+from pwfs_daemon.runner import FOLLOWED
 from pwfs_daemon.testproc import Ended, TestOrder, base_variables, run_test
 
 log = structlog.get_logger(__name__)
@@ -42,33 +41,16 @@ class Settings(Protocol):
     def test_memory_mb(self) -> int: ...
 
 
-class Records(Protocol):
-    """What happened."""
+class TargetRepository(Host, Protocol):
+    """What is needed of a repository; each method stores before it returns."""
 
-    def last_event_id(self) -> EventId: ...
-    def events(
-        self, since: EventId, *, types: Collection[EventType] | None = None, limit: int = 1000
-    ) -> list[Event]: ...
-
-
-class TargetRepository(Protocol):
-    """What is needed of a repository; each method is atomic and stores before it returns."""
-
-    @property
-    def state_dir(self) -> Path: ...
-    @property
-    def health(self) -> Health: ...
     @property
     def config(self) -> Settings: ...
     @property
-    def log(self) -> Records: ...
-    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]: ...
-    async def settled(self) -> None: ...
+    def log(self) -> Happenings: ...
     def undeclared(self) -> list[Member]: ...
     def ask(self, member: Member) -> Question | None: ...
     def answer(self, question: Question, targets: frozenset[str] | None, detail: str) -> None: ...
-    def create_test_workspace(self, name: str, root: TreeHash) -> Workspace: ...
-    def destroy_workspace(self, workspace_id: WorkspaceId) -> object: ...
 
 
 @dataclass

@@ -22,7 +22,8 @@ from pwfs.model.queue import Attempt, AttemptState, EjectReason
 from pwfs.model.views import Workspace
 from pwfs.repo.health import Health
 from pwfs.submit import InvariantBroken, Snapshot
-from pwfs_daemon.runner import MountLike, QueueRepository, QueueRunner, output_path
+from pwfs_daemon.hosting import MountLike
+from pwfs_daemon.runner import QueueRepository, QueueRunner, output_path
 from pwfs_daemon.testproc import Ended, TestOrder, run_test
 from tests.submit.trees import Edit
 from tests.submit.world import BEGIN, World

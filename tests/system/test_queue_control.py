@@ -151,7 +151,7 @@ def test_another_policy_is_tried_on_the_past(queue: System) -> None:
     assert (found["now"]["policy"], found["asked"]["policy"]) == ("linear", "window")
     assert found["asked"]["tally"]["wait_max_s"] < found["now"]["tally"]["wait_max_s"]
     lines = project.patchwork("queue", "replay", "--policy", "batch", "--last", "2").lines
-    assert [line.split()[0] for line in lines[1:4]] == ["as", "linear,", "batch,"]
+    assert [line.split()[0] for line in lines[1:4]] == ["recorded", "linear(set)", "batch"]
     project.patchwork("queue", "replay", "--policy", "best", status=ExitCode.INVALID)
     project.patchwork("queue", "replay", "--policy", "tree", "--last", "0", status=ExitCode.USAGE)
     assert queue.events() == before

@@ -14,7 +14,7 @@ from pwfs_cli.session import Json
 if TYPE_CHECKING:
     from pwfs.submit.replaying import Replay, Tally
 
-_HEADER = ("", "LANDED", "EJECTED", "WAIT P50", "P95", "MAX", "TESTS", "WORKER")
+_HEADER = ("POLICY", "WIDTH", "LANDED", "EJECTED", "P50", "P95", "MAX", "TESTS", "WORKER")
 
 
 def replay(
@@ -58,9 +58,9 @@ def _lines(recorded: "Tally", now: "Replay", asked: "Replay") -> Iterator[str]:
     yield from table(
         _HEADER,
         [
-            ("as it was", *_cells(recorded)),
-            (f"{now.policy}, {now.width} at once (as set)", *_cells(now.tally)),
-            (f"{asked.policy}, {asked.width} at once", *_cells(asked.tally)),
+            ("recorded", "-", *_cells(recorded)),
+            (f"{now.policy}(set)", now.width, *_cells(now.tally)),
+            (asked.policy, asked.width, *_cells(asked.tally)),
         ],
     )
     for replayed, name in ((now, "as set"), (asked, "as asked")):
