@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = [
     f"pwfs/fs/native/{name}.c"
-    for name in ("session", "reading", "grants", "stored", "news", "answering", "ondisk")
+    for name in ("session", "reading", "lead", "grants", "stored", "news", "answering", "ondisk")
 ]
 LIBRARY = "pwfs/fs/native/libpatchworkfs.so"
 FLAGS = [

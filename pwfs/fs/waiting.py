@@ -3,6 +3,8 @@
 pyfuse3 asks its attribute ``trio``, which may be replaced, for a lock and for the next request. With
 trio's own a task gives way twice for each request, a third of what a request costs. Fairness towards
 the daemon's other tasks is kept here instead: they have their turn after a number of requests.
+
+Nor does the thread go to sleep at once when there is nothing to do: see ``native/lead.c``.
 """
 
 import select
@@ -75,10 +77,19 @@ class Waiting:
     def _is_ready(self) -> bool:
         return bool(self._library.waiting() if self._library else self._poll.poll(0))
 
+    def _comes_soon(self) -> bool:
+        """Whether a request comes before it would pay to sleep; not if others have work to do."""
+        return (
+            self._library is not None
+            and self._in_a_row < IN_A_ROW_MAX
+            and not trio.lowlevel.current_statistics().tasks_runnable
+            and self._library.await_request()
+        )
+
     async def wait_readable(self) -> None:
         """Returns when a request can be taken."""
         self._learn()
-        if not self._is_ready():
+        if not self._is_ready() and not self._comes_soon():
             self._in_a_row = 0
             if self._emptied is not None:
                 self._emptied.set()

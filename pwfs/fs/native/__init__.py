@@ -4,7 +4,7 @@ It must be loaded before pyfuse3 is imported, so `pwfs.fs` does it first of all.
 be built, or is switched off by ``PATCHWORK_NATIVE=0``, the mount works without: the kernel then
 refuses fallocate with EOPNOTSUPP, shows every file as data without holes, and copies by reading
 and writing, and Python answers every request. `hatch_build.py` compiles the library: ``session.c``
-adds handlers, ``reading.c`` takes requests from the kernel, ``answering.c`` and ``ondisk.c`` answer
+adds handlers, ``reading.c`` takes requests from the kernel, waiting as ``lead.c`` says, ``answering.c`` and ``ondisk.c`` answer
 some at once, as far as ``grants.c`` says that they may, reading what ``stored.c`` knows to be good, and
 ``news.c`` keeps what is to be told of it.
 """
@@ -109,6 +109,8 @@ class Library:
         loaded.patchwork_take_nothing.restype = None
         loaded.patchwork_waiting.argtypes = []
         loaded.patchwork_waiting.restype = ctypes.c_size_t
+        loaded.patchwork_await.argtypes = []
+        loaded.patchwork_await.restype = ctypes.c_int
         loaded.patchwork_grant.argtypes = [
             *(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int),
             *(ctypes.c_int, ctypes.c_uint64),
@@ -184,6 +186,13 @@ class Library:
         return count
 
     # Grants
+
+    def await_request(self) -> bool:
+        """Waits for as long as that is cheaper than to sleep, with the interpreter's lock free.
+
+        Returns whether a request waits for Python. The library learns how long it pays.
+        """
+        return bool(self._loaded.patchwork_await())
 
     def grant(
         self, ino: int, kind: Granted, fd: int, *, opens: int = 0, good: GoodFile | None = None

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 
 #include "grants.h"
+#include "lead.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,9 @@
 /* What the daemon tells the kernel too: pwfs/fs/attributes.py, and pyfuse3's EntryAttributes. */
 #define CACHE_S 86400u
 #define BLOCK_BYTES 4096u
+
+/* A write of more keeps others waiting by itself. */
+#define SHORT_WRITE_BYTES (64u << 10)
 
 #define PERMISSIONS 07777u
 #define SECOND_NS 1000000000u
@@ -161,6 +165,8 @@ static int answer_write(int fuse_fd, const struct fuse_in_header *asked,
 
 	if (what->size == 0 || !patchwork_begin_use(asked, &use))
 		return 0;
+	if (what->size > SHORT_WRITE_BYTES)
+		patchwork_may_block();
 	error = write_all(use.fd, (const char *)(what + 1), what->size, what->offset, &written);
 	patchwork_end_use(&use);
 	/* There may be room once the daemon has closed what was released. */

@@ -11,6 +11,7 @@
 #define FUSE_USE_VERSION 35
 
 #include "grants.h"
+#include "lead.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -40,7 +42,7 @@ struct taken {
 };
 
 /* A thread, what it waits by, and where it puts what it reads for a program. */
-struct taker {
+struct patchwork_taker {
 	pthread_t thread;
 	int waiting;
 	void *room;
@@ -48,12 +50,12 @@ struct taker {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct taken *first, **last = &first;
-static size_t taken_count;
+static _Atomic size_t taken_count;
 static void *spare[SPARE_MAX];
 static size_t spare_count;
-static int gone;
+static _Atomic int gone;
 
-static struct taker takers[TAKERS_MAX];
+static struct patchwork_taker takers[TAKERS_MAX];
 static int taker_count;
 static int device = -1, filled = -1, ending = -1;
 static size_t request_bytes_max;
@@ -145,9 +147,20 @@ static void *wait_for_buffer(void)
 	return mem;
 }
 
+/* Answers a request or leaves it; returns the buffer for the next one. */
+static void *handle(void *mem, size_t length, void *room)
+{
+	if (patchwork_answer(device, mem, length, room))
+		return mem;
+	if (leave(mem, length) == 0)
+		return wait_for_buffer();
+	refuse(mem);
+	return mem;
+}
+
 static void *take(void *argument)
 {
-	struct taker *taker = argument;
+	struct patchwork_taker *taker = argument;
 	struct epoll_event event;
 	void *mem = wait_for_buffer();
 	ssize_t length;
@@ -156,12 +169,9 @@ static void *take(void *argument)
 	for (;;) {
 		length = read(device, mem, request_bytes_max);
 		if (length > 0) {
-			if (patchwork_answer(device, mem, (size_t)length, taker->room))
-				continue;
-			if (leave(mem, (size_t)length) == 0)
-				mem = wait_for_buffer();
-			else
-				refuse(mem);
+			patchwork_found(taker);
+			mem = handle(mem, (size_t)length, taker->room);
+			patchwork_answered(taker);
 			continue;
 		}
 		/* ENOENT: the request was taken back; EINTR: a signal. */
@@ -172,6 +182,8 @@ static void *take(void *argument)
 			end_of_requests();
 			break;
 		}
+		if (patchwork_looks_again(taker))
+			continue;
 		found = epoll_wait(taker->waiting, &event, 1, -1);
 		if (found > 0 && event.data.fd == ending)
 			break;
@@ -180,14 +192,14 @@ static void *take(void *argument)
 	return NULL;
 }
 
-static void dismiss(struct taker *taker)
+static void dismiss(struct patchwork_taker *taker)
 {
 	if (taker->waiting >= 0)
 		close(taker->waiting);
 	free(taker->room);
 }
 
-static int begin(struct taker *taker)
+static int begin(struct patchwork_taker *taker)
 {
 	struct epoll_event end = {.events = EPOLLIN, .data.fd = ending};
 	/* One thread is woken for one request. */
@@ -220,6 +232,7 @@ EXPORTED int patchwork_take(int fuse_fd, int count)
 	if (filled < 0 || ending < 0 || fcntl(fuse_fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		goto failed;
 	device = fuse_fd;
+	patchwork_keep_threads(1);
 	while (taker_count < count && begin(&takers[taker_count]) == 0)
 		taker_count++;
 	if (taker_count)
@@ -240,6 +253,7 @@ EXPORTED void patchwork_take_nothing(void)
 	if (!taker_count)
 		return;
 	signal_event(ending);
+	patchwork_keep_threads(0);
 	while (taker_count) {
 		taker_count--;
 		pthread_join(takers[taker_count].thread, NULL);
@@ -250,12 +264,34 @@ EXPORTED void patchwork_take_nothing(void)
 /* How many requests wait for Python; the end of all requests counts as one. */
 EXPORTED size_t patchwork_waiting(void)
 {
-	size_t count;
+	return taken_count + (gone ? 1 : 0);
+}
 
-	pthread_mutex_lock(&lock);
-	count = taken_count + (gone ? 1 : 0);
-	pthread_mutex_unlock(&lock);
-	return count;
+/* By which Python looks again; only its thread uses this. */
+static struct patchwork_patience patience;
+static int is_awaiting;
+
+/* What a processor is told that does nothing but look. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Waits for a request for Python for as long as it pays not to sleep; returns whether there is one. */
+EXPORTED int patchwork_await(void)
+{
+	patchwork_wait_begins(&patience);
+	is_awaiting = 1;
+	while (!patchwork_waiting()) {
+		if (!patchwork_is_patient(&patience))
+			return 0;
+		relax();
+	}
+	return 1;
 }
 
 static int give_out(struct fuse_session *se, struct fuse_buf *buf)
@@ -285,6 +321,9 @@ static int give_out(struct fuse_session *se, struct fuse_buf *buf)
 		fuse_session_exit(se);
 		return 0;
 	}
+	if (is_awaiting)
+		patchwork_wait_ended(&patience);
+	is_awaiting = 0;
 	put_buffer(buf->mem);
 	buf->mem = taken->mem;
 	buf->size = taken->length;
