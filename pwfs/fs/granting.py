@@ -12,6 +12,9 @@ A directory is granted while all that is in it is on disk: that nothing has a na
 then, and what stat(2) shows of it. Whoever gives it a name that is not on disk revokes that first:
 `Node.attach`, and `Resolving` where the view moves. So does who changes its attributes, but for the
 times that come of names in it.
+
+Of any other directory the library knows what stat(2) shows, from its listing on, after which the
+kernel asks once more. That is revoked when its names or attributes change, or its own name.
 """
 
 import resource
@@ -66,7 +69,7 @@ class Grants:
         kind = Granted.AT_REST if node.identity is None else Granted.ON_DISK
         given = -1 if fd is None else fd
         if self._library.grant(node.ino, kind, given, opens=node.readers, good=good):
-            node.is_granted = True
+            node.granted = kind
             node.handles -= node.readers
             self._left -= node.readers
             node.readers = 0
@@ -79,9 +82,24 @@ class Grants:
         ``shown`` is what stat(2) shows until `touched` tells that the times are others; of
         ``atime_follows`` see there.
         """
-        if self._library is None:
+        self._grant_shown(directory, Granted.NAMES, fd, shown, atime_follows=atime_follows)
+
+    def grant_shown(self, directory: "Node", shown: EntryAttributes) -> None:
+        """Lets what stat(2) shows of a directory be asked for, until it is revoked."""
+        self._grant_shown(directory, Granted.SHOWN, -1, shown, atime_follows=False)
+
+    def _grant_shown(
+        self,
+        directory: "Node",
+        kind: Granted,
+        fd: int,
+        shown: EntryAttributes,
+        *,
+        atime_follows: bool,
+    ) -> None:
+        if self._library is None or not self._library.grant(directory.ino, kind, fd):
             return
-        directory.is_granted = self._library.grant(directory.ino, Granted.NAMES, fd)
+        directory.granted = kind
         times_ns = (shown.st_atime_ns, shown.st_mtime_ns, shown.st_ctime_ns)
         as_kernel_has_it = Shown(
             *(directory.ino, shown.st_size, shown.st_blocks),
@@ -93,17 +111,17 @@ class Grants:
         self._library.show(directory.ino, as_kernel_has_it, atime_follows=atime_follows)
 
     def touched(self, directory: "Node", changed_ns: int) -> None:
-        """Says that a name in a directory which is granted changed; the times become that one.
+        """Says that a name in a directory whose names are granted changed: its times are that one.
 
         The time of access too, where ``atime_follows``.
         """
-        if self._library is not None:
+        if directory.granted is Granted.NAMES and self._library is not None:
             self._library.touched(directory.ino, changed_ns)
 
     def revoke(self, node: "Node") -> None:
         """Ends that, before anything changes."""
-        if node.is_granted and self._library is not None:
-            node.is_granted = False
+        if node.granted is not None and self._library is not None:
+            node.granted = None
             self.take_back(node, self._library.revoke(node.ino))
             self.take_news()
 

@@ -148,7 +148,8 @@ class Lister:
                 assert self.invalidator is not None
                 await self.invalidator.drop_listing(node.ino)
             case Ending.KEPT:
-                pass
+                # Who lists it again asks for its attributes first, and then no more.
+                node.space.grant_shown(node)
 
     def times_set(self, node: Node) -> None:
         """Takes note that a program sets a directory's times, perhaps to what they were before.

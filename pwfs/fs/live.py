@@ -12,6 +12,7 @@ from pyfuse3 import EntryAttributes, RequestContext
 from pwfs.fs.attributes import entry_attributes, permissions
 from pwfs.fs.content import Content, Handle
 from pwfs.fs.errors import refusal
+from pwfs.fs.native import Granted
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.spaces import Space
 from pwfs.model.entries import FileEntry, Mode
@@ -217,6 +218,10 @@ class LiveSpace(Space):
     def count_subdirectories(self, node: Node) -> int:
         """How many directories are in one."""
         return sum(1 for found in self.view_list(node.path).values() if found is DIRECTORY)
+
+    def grant_shown(self, directory: Node) -> None:
+        if directory.granted is None and self.table.grants.are_given:
+            self.table.grants.grant_shown(directory, self.directory_attributes(directory))
 
     # Reading
 
@@ -463,6 +468,8 @@ class LiveSpace(Space):
 
     def touch(self, directory: Node) -> None:
         """Notes that a directory's names changed."""
+        if directory.granted is Granted.SHOWN:
+            directory.revoke()
         directory.version += 1
         if directory.is_attached:
             before_ns = self.changed_ns.get(directory.path, 0)

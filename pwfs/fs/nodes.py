@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pwfs.fs.errors import refusal
 from pwfs.fs.granting import Grants
+from pwfs.fs.native import Granted
 from pwfs.model.entries import FileEntry
 from pwfs.model.paths import ROOT, RepoPath
 
@@ -46,7 +47,7 @@ class Node:
     `pwfs.fs.gathering`); ``subdirectories`` is None while they are not counted.
     ``remains`` is a descriptor (O_PATH) of a file in scratch that lost its last name while nobody
     had it open: the kernel may still name it, for who holds a FIFO, or a descriptor like this one.
-    ``is_granted`` says that the native library opens it for readers, or looks names up in it;
+    ``granted`` says as what the native library answers for it, None where it does not;
     ``readers`` of its ``handles`` were opened so before (see `pwfs.fs.granting`).
     """
 
@@ -60,10 +61,10 @@ class Node:
         "fresh",
         "fresh_names",
         "gathering",
+        "granted",
         "handles",
         "identity",
         "ino",
-        "is_granted",
         "kind",
         "lookups",
         "name",
@@ -95,7 +96,7 @@ class Node:
         self.fresh_names: set[str] | None = None
         self.identity: tuple[int, int] | None = None
         self.remains: int | None = None
-        self.is_granted = False
+        self.granted: Granted | None = None
         self.readers = 0
         self.version = 0
         self.gathering: Gathering | None = None
@@ -182,10 +183,13 @@ class Node:
         elif self.extra:
             self.extra = [place for place in self.extra if place != (directory, name)]
         self.forget_paths()
+        if self.children is not None:
+            # A directory shows its names' last change by its path, and other links without one.
+            self.revoke()
 
     def revoke(self) -> None:
         """Has every program that opens it ask again, before anything about it changes."""
-        if self.is_granted:
+        if self.granted is not None:
             self.space.table.grants.revoke(self)
 
     def drop_remains(self) -> None:

@@ -76,7 +76,7 @@ class MountOperations(Opening):
     def _shown(self, node: Node) -> None:
         """Takes note that the kernel is told of a node."""
         node.lookups += 1
-        if not node.is_granted:
+        if node.granted is None:
             self._grant(node)
 
     @answering
@@ -153,8 +153,9 @@ class MountOperations(Opening):
     @answering
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         node = self._table.get(inode)
-        if node.is_directory and not node.is_granted and self._table.grants.are_given:
+        if node.is_directory and node.granted is None and self._table.grants.are_given:
             node.space.grant_names(node)
+            node.space.grant_shown(node)
         return node.space.attributes(node)
 
     @answering

@@ -313,8 +313,7 @@ class Resolving(LiveSpace):
         if directory.is_attached:
             attrs = self.ensure_attrs(directory)
             attrs.mtime_ns = attrs.ctime_ns = changed_ns = self.changed_ns[directory.path]
-            if directory.is_granted:
-                self.table.grants.touched(directory, changed_ns)
+            self.table.grants.touched(directory, changed_ns)
 
     def ensure_attrs(self, node: Node) -> Attrs:
         """The row of a node, made if there is none, and marked to be saved."""

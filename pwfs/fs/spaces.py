@@ -108,6 +108,9 @@ class Space:
     def grant_names(self, directory: Node) -> None:
         """Lets the library look names up in a directory of which all is on disk, if it is one."""
 
+    def grant_shown(self, directory: Node) -> None:
+        """Lets the library say what stat(2) shows of a directory, until the node is revoked."""
+
     def changed_on_disk(self, node: Node) -> None:
         """Takes note that a file which is granted was, or may have been, changed."""
 

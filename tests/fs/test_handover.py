@@ -12,7 +12,7 @@ def test_every_field_of_a_node_is_kept_or_made_anew() -> None:
     """A field that is added to `Node` must be handed over, or be one of those that need not be."""
     kept = set(KeptNode.__struct_fields__)
     made_anew = {"cached_path", "children", "extra", "handles", "name", "parent", "space"}
-    recounted = {"is_granted", "subdirectories"}
+    recounted = {"granted", "subdirectories"}
     assert set(Node.__slots__) == (kept - {"names", "place"}) | made_anew | recounted
 
 

@@ -15,9 +15,12 @@ LARGE = 300_000
 
 
 def ask_for_nothing(directory: Path) -> None:
-    """Looks names up that are not there; the daemon was asked for the first one only."""
+    """Looks names up that are not there, and lists; the daemon was asked for the first ones only."""
     for number in range(4):
         assert not (directory / f"nothing-{number}").exists()
+    for _ in range(3):
+        directory.stat()
+        sorted(directory.iterdir())
 
 
 def seen(path: Path) -> tuple[int, int, int, int, int]:
@@ -85,11 +88,12 @@ def test_new_versioned_files_in_a_directory_that_only_the_disk_has(either: Mount
     assert "newer/below/file" in either.files()
 
 
-def test_what_a_directory_shows_follows_what_happens_in_it(either: Mounted) -> None:
+@pytest.mark.parametrize("name", ["build", "src/lib"])
+def test_what_a_directory_shows_follows_what_happens_in_it(either: Mounted, name: str) -> None:
     """Its times with each name, its links with each directory, its mode and set times at once."""
     ws = either.workspace()
-    directory = ws / "build"
-    directory.mkdir()
+    directory = ws / name
+    directory.mkdir(exist_ok=True)
     before = seen(directory)
     for change, links in (
         (lambda: (directory / "file").write_bytes(b"x"), 2),
@@ -120,6 +124,39 @@ def test_what_a_directory_shows_follows_what_happens_in_it(either: Mounted) -> N
     (directory / "file").touch()
     assert directory.stat().st_atime_ns == 1_000_000_001
     assert directory.stat().st_mtime_ns > before[2]
+
+
+@pytest.mark.parametrize("view", ["ws", "views"])
+def test_what_a_directory_shows_follows_what_others_do(either: Mounted, view: str) -> None:
+    """By a co-worker in another workspace, in the directory and to what it is in."""
+    theirs = either.workspace()
+    if view == "ws":
+        mine = either.workspace_on("work")
+    else:
+        either.call("create_view", "seen", owner="tester", base="latest", overlays=["work"])
+        mine = either.mountpoint / "views/seen"
+    directory = mine / "src/lib"
+    for change, links in (
+        (lambda: (theirs / "src/lib/new.py").write_bytes(b"new"), 2),
+        (lambda: (theirs / "src/lib/below").mkdir(), None),
+        (lambda: (theirs / "src/lib/below/file").write_bytes(b"x"), 3),
+        (lambda: (theirs / "src/lib/new.py").unlink(), 3),
+        (lambda: (theirs / "src/lib/below").rename(theirs / "out"), 2),
+    ):
+        ask_for_nothing(directory)
+        before = seen(directory)
+        change()
+        now = seen(directory)
+        if links is not None:
+            assert now[0] == links
+            assert now[2] > before[2]
+    ask_for_nothing(directory)
+    held = os.open(directory, os.O_RDONLY)
+    (theirs / "src/lib").rename(theirs / "src/moved")
+    assert not directory.exists()
+    assert seen(mine / "src/moved")[0] == 2
+    assert os.fstat(held).st_nlink == 0
+    os.close(held)
 
 
 def test_a_directory_that_is_made_again(either: Mounted) -> None:

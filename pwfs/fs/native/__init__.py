@@ -64,12 +64,14 @@ class Granted(enum.IntEnum):
     """``enum patchwork_kind``: what is granted.
 
     A file whose bytes do not change; a real file, of which more is answered, and `take_news` tells
-    of it; a directory: what is not in the one that ``fd`` is of, is nowhere.
+    of it; a directory: what is not in the one that ``fd`` is of, is nowhere; what `stat` shows of any
+    other directory.
     """
 
     AT_REST = 0
     ON_DISK = 1
     NAMES = 2
+    SHOWN = 3
 
 
 class News(ctypes.Structure):

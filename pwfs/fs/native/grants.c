@@ -11,7 +11,7 @@
  * A grant may say that the file is a real one, kept on disk. Then more is answered (ondisk.c), also
  * for handles of the daemon's own; what it must know of that, it finds among the news. That of a
  * directory says that what is not in the one on disk is nowhere, and which one that is: by that, the
- * directories in it are found.
+ * directories in it are found. Of any directory it may say what stat(2) shows.
  *
  * The kernel sends no RELEASE before the last reference to an open file is gone, and no FORGET of
  * an inode before that; but two threads may take the two in either order.
@@ -41,10 +41,13 @@ struct source {
 	unsigned users;
 };
 
-/* ``atime_follows`` says that the time of access is that of the last change. */
+/*
+ * ``atime_follows`` says that the time of access is that of the last change. ``is_on_disk``: it has a
+ * place among the directories on disk.
+ */
 struct shown {
 	struct fuse_attr attr;
-	int atime_follows;
+	int atime_follows, is_on_disk;
 	dev_t disk;
 	ino_t number;
 };
@@ -184,10 +187,12 @@ static void hide(struct grant *grant)
 
 	if (!grant->shown)
 		return;
-	place = directory_bucket(grant->shown->number);
-	while (*place != grant)
-		place = &(*place)->next_on_disk;
-	*place = grant->next_on_disk;
+	if (grant->shown->is_on_disk) {
+		place = directory_bucket(grant->shown->number);
+		while (*place != grant)
+			place = &(*place)->next_on_disk;
+		*place = grant->next_on_disk;
+	}
 	free(grant->shown);
 	grant->shown = NULL;
 }
@@ -262,22 +267,28 @@ EXPORTED void patchwork_show(uint64_t ino, const struct fuse_attr *attr, int ati
 {
 	struct grant **place, **bucket;
 	struct shown *shown = NULL;
-	struct stat found;
+	struct stat found = {0};
+	int is_on_disk = 0;
 
 	pthread_mutex_lock(&lock);
 	place = find(ino);
-	if (place)
+	if (place) {
 		hide(*place);
-	if (place && (*place)->source && fstat((*place)->source->fd, &found) == 0)
+		is_on_disk = (*place)->kind == PATCHWORK_NAMES;
+	}
+	if (place && (!is_on_disk || ((*place)->source && !fstat((*place)->source->fd, &found))))
 		shown = malloc(sizeof(*shown));
 	if (shown) {
 		*shown = (struct shown){
 			.attr = *attr,
 			.atime_follows = atime_follows,
+			.is_on_disk = is_on_disk,
 			.disk = found.st_dev,
 			.number = found.st_ino,
 		};
 		(*place)->shown = shown;
+	}
+	if (shown && is_on_disk) {
 		bucket = directory_bucket(found.st_ino);
 		(*place)->next_on_disk = *bucket;
 		*bucket = *place;
@@ -334,23 +345,34 @@ EXPORTED void patchwork_pass(uint32_t pid)
 	pthread_mutex_unlock(&lock);
 }
 
+static int is_directory(const struct grant *grant)
+{
+	return grant->kind == PATCHWORK_NAMES || grant->kind == PATCHWORK_SHOWN;
+}
+
+static int may_answer(const struct fuse_in_header *asked)
+{
+	return asked->pid != passed_pid || !passed_pid;
+}
+
 static struct grant *find_kind(const struct fuse_in_header *asked, enum patchwork_kind kind)
 {
-	struct grant **place = asked->pid != passed_pid || !passed_pid ? find(asked->nodeid) : NULL;
+	struct grant **place = may_answer(asked) ? find(asked->nodeid) : NULL;
 
 	return place && (*place)->kind == kind && !(*place)->is_ending ? *place : NULL;
 }
 
 int patchwork_find_shown(const struct fuse_in_header *asked, struct fuse_attr *shown)
 {
-	struct grant *grant;
+	struct grant **place = NULL;
 	int is_known;
 
 	pthread_mutex_lock(&lock);
-	grant = find_kind(asked, PATCHWORK_NAMES);
-	is_known = grant && grant->shown;
+	if (may_answer(asked))
+		place = find(asked->nodeid);
+	is_known = place && !(*place)->is_ending && (*place)->shown;
 	if (is_known)
-		*shown = grant->shown->attr;
+		*shown = (*place)->shown->attr;
 	pthread_mutex_unlock(&lock);
 	return is_known;
 }
@@ -422,9 +444,9 @@ int patchwork_open(const struct fuse_in_header *asked)
 	struct grant **place = NULL;
 
 	pthread_mutex_lock(&lock);
-	if (asked->pid != passed_pid || !passed_pid)
+	if (may_answer(asked))
 		place = find(asked->nodeid);
-	if (place && (*place)->kind == PATCHWORK_NAMES)
+	if (place && is_directory(*place))
 		place = NULL;
 	if (place) {
 		(*place)->opens++;
@@ -463,7 +485,7 @@ struct source *patchwork_begin_read(const struct fuse_in_header *asked, int *fd,
 	*stored = 0;
 	pthread_mutex_lock(&lock);
 	place = find(asked->nodeid);
-	if (place && (*place)->kind == PATCHWORK_NAMES)
+	if (place && is_directory(*place))
 		place = NULL;
 	if (place && !(*place)->source)
 		*stored = (*place)->stored;

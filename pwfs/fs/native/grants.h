@@ -36,8 +36,11 @@ struct source *patchwork_begin_read(const struct fuse_in_header *asked, int *fd,
 void patchwork_end_read(struct source *source);
 void patchwork_keep_stored(uint64_t ino, uint64_t stored, int fd);
 
-/* What is granted: a file whose bytes are at rest, a real one on disk, or a directory on disk. */
-enum patchwork_kind { PATCHWORK_AT_REST, PATCHWORK_ON_DISK, PATCHWORK_NAMES };
+/*
+ * What is granted: a file whose bytes are at rest, a real one on disk, a directory on disk, or what
+ * stat(2) shows of any other.
+ */
+enum patchwork_kind { PATCHWORK_AT_REST, PATCHWORK_ON_DISK, PATCHWORK_NAMES, PATCHWORK_SHOWN };
 
 /* What is granted of something on disk, while a request about it is answered. */
 struct patchwork_use {

@@ -49,6 +49,8 @@ void patchwork_pass(uint32_t pid);
 #define ON_DISK 8
 /* The next ones are directories, each but the first in the one before, as "below". */
 #define DIRECTORIES 12
+/* The next ones are directories of which only the attributes are known. */
+#define SHOWN_ONLY 15
 #define NEWS_MAX 1024u
 #define DATA_MAX 64u
 #define FILE_BYTES (PATCHWORK_READ_MAX + 5000)
@@ -198,12 +200,13 @@ static void make_directories(void)
 
 static int is_directory(uint64_t ino)
 {
-	return ino >= ON_DISK && ino < DIRECTORIES;
+	return ino >= ON_DISK && ino < SHOWN_ONLY;
 }
 
 static int kind_of(uint64_t ino)
 {
 	return ino < ON_DISK ? PATCHWORK_ON_DISK
+	       : ino >= DIRECTORIES && ino < SHOWN_ONLY ? PATCHWORK_SHOWN
 	       : is_directory(ino) ? PATCHWORK_NAMES
 				   : PATCHWORK_AT_REST;
 }
@@ -452,7 +455,8 @@ static void show(uint64_t ino, uint64_t *state)
 	int follows = drawn(state) % 2 != 0;
 
 	patchwork_show(ino, &attr, follows);
-	model[ino].is_shown = model[ino].is_granted && model[ino].used;
+	model[ino].is_shown = model[ino].is_granted &&
+			      (model[ino].used || kind_of(ino) == PATCHWORK_SHOWN);
 	model[ino].atime_follows = follows;
 	model[ino].shown = attr;
 }
@@ -488,7 +492,7 @@ static void learn(size_t count)
 /* The number of an inode's content, if that is in a file that was found good. */
 static uint64_t stored_of(uint64_t ino)
 {
-	return ino < DIRECTORIES ? 0 : numbers[ino % FILES];
+	return ino < SHOWN_ONLY ? 0 : numbers[ino % FILES];
 }
 
 static void model_give_source(uint64_t ino)
@@ -503,7 +507,7 @@ static void model_give_source(uint64_t ino)
 static void change(uint64_t *state)
 {
 	uint64_t ino = drawn_inode(state), opens, stored;
-	int has_source = drawn(state) % 2 != 0;
+	int has_source = drawn(state) % 2 != 0 && kind_of(ino) != PATCHWORK_SHOWN;
 
 	switch (drawn(state) % 16) {
 	case 0:
@@ -669,9 +673,9 @@ static int expect_on_disk(const struct request *request, size_t rest, char *answ
 
 	*length = 0;
 	*error = 0;
-	if (ino >= DIRECTORIES || request->header.pid == PASSED)
+	if (ino >= SHOWN_ONLY || request->header.pid == PASSED)
 		return 0;
-	if (is_directory(ino) && request->header.opcode == FUSE_LOOKUP)
+	if (kind_of(ino) == PATCHWORK_NAMES && request->header.opcode == FUSE_LOOKUP)
 		return expect_entry(request, rest, answer, length);
 	if (is_directory(ino)) {
 		struct fuse_attr_out shown = {.attr_valid = 86400, .attr = model[ino].shown};
