@@ -86,7 +86,7 @@ class Exchanging(Renaming):
         # Names that nobody knows went along with their directory, which did not change.
         self.settle_names([path for path in paths if self.known(path) is not None])
         for place in (old, new):
-            place.directory.subdirectories = None
+            place.directory.recount()
             self.adopt_unignored(place.path, process)
             self.touch(place.directory)
 

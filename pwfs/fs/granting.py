@@ -74,6 +74,17 @@ class Grants:
             self._left -= node.readers
             node.readers = 0
 
+    def grant_plain(self, node: "Node") -> None:
+        """Has the library answer the kernel's question before each write, if the answer is no.
+
+        Whoever gives the file an extended attribute revokes that; who writes need not.
+        """
+        has_any = node.attrs is not None and node.attrs.xattrs
+        if self._library is None or node.granted is not None or has_any:
+            return
+        if self._library.grant(node.ino, Granted.PLAIN, -1):
+            node.granted = Granted.PLAIN
+
     def grant_names(
         self, directory: "Node", fd: int, shown: EntryAttributes, *, atime_follows: bool
     ) -> None:
@@ -84,9 +95,11 @@ class Grants:
         """
         self._grant_shown(directory, Granted.NAMES, fd, shown, atime_follows=atime_follows)
 
-    def grant_shown(self, directory: "Node", shown: EntryAttributes) -> None:
-        """Lets what stat(2) shows of a directory be asked for, until it is revoked."""
-        self._grant_shown(directory, Granted.SHOWN, -1, shown, atime_follows=False)
+    def grant_shown(
+        self, directory: "Node", shown: EntryAttributes, *, atime_follows: bool
+    ) -> None:
+        """Lets what stat(2) shows of a directory be asked for, until it is revoked, or `touched`."""
+        self._grant_shown(directory, Granted.SHOWN, -1, shown, atime_follows=atime_follows)
 
     def _grant_shown(
         self,
@@ -111,11 +124,12 @@ class Grants:
         self._library.show(directory.ino, as_kernel_has_it, atime_follows=atime_follows)
 
     def touched(self, directory: "Node", changed_ns: int) -> None:
-        """Says that a name in a directory whose names are granted changed: its times are that one.
+        """Says that a name in a directory of a workspace changed: its times are that one now.
 
-        The time of access too, where ``atime_follows``.
+        The time of access too, where ``atime_follows``. If the name is a directory's, who gives or
+        takes it revokes.
         """
-        if directory.granted is Granted.NAMES and self._library is not None:
+        if directory.granted is not None and self._library is not None:
             self._library.touched(directory.ino, changed_ns)
 
     def revoke(self, node: "Node") -> None:

@@ -73,7 +73,7 @@ class Invalidator:
             # The look-ups that an epoch brings about give the attributes, too.
             self.bump()
             return
-        self._put((ino, None, 0))
+        self._notify(ino, _NO_CONTENT, 0)
 
     def names(self, directory: "Node") -> None:
         """Has a directory's attributes asked for anew, as names in it are others now.

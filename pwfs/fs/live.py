@@ -12,7 +12,6 @@ from pyfuse3 import EntryAttributes, RequestContext
 from pwfs.fs.attributes import entry_attributes, permissions
 from pwfs.fs.content import Content, Handle
 from pwfs.fs.errors import refusal
-from pwfs.fs.native import Granted
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.spaces import Space
 from pwfs.model.entries import FileEntry, Mode
@@ -221,7 +220,9 @@ class LiveSpace(Space):
 
     def grant_shown(self, directory: Node) -> None:
         if directory.granted is None and self.table.grants.are_given:
-            self.table.grants.grant_shown(directory, self.directory_attributes(directory))
+            shown = self.directory_attributes(directory)
+            follows = directory.attrs is None or directory.attrs.atime_ns is None
+            self.table.grants.grant_shown(directory, shown, atime_follows=follows)
 
     # Reading
 
@@ -399,7 +400,7 @@ class LiveSpace(Space):
             assert node.children is not None
             child = node.children.get(name)
             if child is None or child.kind is not Kind.DIRECTORY:
-                node.subdirectories = None
+                node.recount()
                 self._name_moved(node, name)
                 return
             node = child
@@ -428,7 +429,7 @@ class LiveSpace(Space):
             deleted_ino = 0 if known.link_count else known.ino
         found = self.view_get(directory.path_of(name))
         if found is DIRECTORY or (known is not None and known.is_directory):
-            directory.subdirectories = None
+            directory.recount()
         self.names_moved(directory)
         if self.invalidator is not None and (directory.lookups or directory is self.root):
             if known is not None or found is not None:
@@ -468,8 +469,11 @@ class LiveSpace(Space):
 
     def touch(self, directory: Node) -> None:
         """Notes that a directory's names changed."""
-        if directory.granted is Granted.SHOWN:
-            directory.revoke()
+        directory.revoke()
+        self.note_change(directory)
+
+    def note_change(self, directory: Node) -> None:
+        """Gives a directory another version and, where it has a name, a later time."""
         directory.version += 1
         if directory.is_attached:
             before_ns = self.changed_ns.get(directory.path, 0)

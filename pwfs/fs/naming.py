@@ -344,7 +344,7 @@ class Naming(Allocating):
         if directory.subdirectories is not None and self.live.get(path) is None:
             directory.subdirectories -= 1
         else:
-            directory.subdirectories = None
+            directory.recount()
         self.table.drop_unused(node)
 
     def names_below(self, directory: Node) -> Iterable[str]:

@@ -163,7 +163,9 @@ class Node:
         """Gives the node a (further) name."""
         assert directory.children is not None
         assert name not in directory.children, f"{name} is taken"
-        if self.kind is not Kind.SCRATCH:
+        if self.children is not None or (
+            self.kind is not Kind.SCRATCH and directory.granted is Granted.NAMES
+        ):
             directory.revoke()
         directory.children[name] = self
         if self.parent is None:
@@ -186,6 +188,12 @@ class Node:
         if self.children is not None:
             # A directory shows its names' last change by its path, and other links without one.
             self.revoke()
+            directory.revoke()
+
+    def recount(self) -> None:
+        """Has the directories in this one counted anew when somebody asks: others came or went."""
+        self.revoke()
+        self.subdirectories = None
 
     def revoke(self) -> None:
         """Has every program that opens it ask again, before anything about it changes."""

@@ -11,7 +11,7 @@ from pwfs.fs.errors import refusal
 from pwfs.fs.granting import HANDLE_OF_GRANT
 from pwfs.fs.handles import Handles
 from pwfs.fs.native import LOOKED_UP
-from pwfs.fs.nodes import Node, NodeTable
+from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.spaces import Space
 
 
@@ -69,6 +69,12 @@ class Opening(pyfuse3.Operations):
         content = node.content
         if content is not None and content.is_scratch:
             self._grant(node, content.fd)
+
+    def _grant_to_writers(self, node: Node) -> None:
+        """Has the library answer what it can of a file that is open for writing."""
+        self._grant_on_disk(node)
+        if node.kind is Kind.FILE and not node.space.is_at_rest(node):
+            self._table.grants.grant_plain(node)
 
     def let_go(self, node: Node) -> None:
         """After a file was read by a handle of the library: keeps no descriptor for nobody."""

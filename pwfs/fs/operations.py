@@ -28,6 +28,7 @@ from pwfs.fs.granting import HANDLE_OF_GRANT
 from pwfs.fs.handles import HANDLE_OF_DIRECTORY
 from pwfs.fs.invalidate import Invalidator
 from pwfs.fs.listing import Lister
+from pwfs.fs.native import Granted
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.opening import Opening
 from pwfs.fs.watching import Announcer, Verb
@@ -76,7 +77,7 @@ class MountOperations(Opening):
     def _shown(self, node: Node) -> None:
         """Takes note that the kernel is told of a node."""
         node.lookups += 1
-        if node.granted is None:
+        if node.granted in (None, Granted.PLAIN):
             self._grant(node)
 
     @answering
@@ -321,7 +322,7 @@ class MountOperations(Opening):
             node = existing
             await node.space.open(node, flags, ctx)
         info = self._opened(node, flags, ctx)
-        self._grant_on_disk(node)
+        self._grant_to_writers(node)
         return info, self._looked_up(node)
 
     # Files
@@ -345,7 +346,7 @@ class MountOperations(Opening):
         if not flags & (os.O_ACCMODE | os.O_TRUNC):
             self._grant(node)
         else:
-            self._grant_on_disk(node)
+            self._grant_to_writers(node)
         return opened
 
     @answering

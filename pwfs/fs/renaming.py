@@ -369,8 +369,8 @@ class Renaming(Adopting):
         self._move_below(old.path, new.path, edits)
         node.detach(old.directory, old.name)
         node.attach(new.directory, new.name)
-        old.directory.revoke()
-        old.directory.subdirectories = new.directory.subdirectories = None
+        old.directory.recount()
+        new.directory.recount()
         self.move_times(old.path, new.path)
         attrs = self.ensure_attrs(node)
         attrs.ino = node.ino

@@ -25,6 +25,7 @@ from pwfs.fs.attributes import (
 from pwfs.fs.errors import refusal
 from pwfs.fs.journal import Journal
 from pwfs.fs.live import DIRECTORY_MODE, LiveSpace
+from pwfs.fs.native import Granted
 from pwfs.fs.nodes import Kind, Node, NodeTable, inode_number
 from pwfs.fs.scratch import Scratch
 from pwfs.fs.touched import Touched
@@ -309,11 +310,13 @@ class Resolving(LiveSpace):
         return attributes
 
     def touch(self, directory: Node) -> None:
-        super().touch(directory)
-        if directory.is_attached:
-            attrs = self.ensure_attrs(directory)
-            attrs.mtime_ns = attrs.ctime_ns = changed_ns = self.changed_ns[directory.path]
-            self.table.grants.touched(directory, changed_ns)
+        self.note_change(directory)
+        if not directory.is_attached:
+            directory.revoke()
+            return
+        attrs = self.ensure_attrs(directory)
+        attrs.mtime_ns = attrs.ctime_ns = changed_ns = self.changed_ns[directory.path]
+        self.table.grants.touched(directory, changed_ns)
 
     def ensure_attrs(self, node: Node) -> Attrs:
         """The row of a node, made if there is none, and marked to be saved."""
@@ -325,7 +328,7 @@ class Resolving(LiveSpace):
     @contextmanager
     def changing_attrs(self, node: Node, *, save: bool = True) -> Iterator[Attrs]:
         """Gives a node's row to be changed, and saves it; if that fails nothing has changed."""
-        if node.is_directory:
+        if node.is_directory or node.granted is Granted.PLAIN:
             node.revoke()
         before = msgspec.structs.replace(node.attrs) if node.attrs is not None else Attrs()
         attrs = self.ensure_attrs(node) if node.is_directory else self.freeze_times(node)

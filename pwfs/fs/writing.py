@@ -21,6 +21,7 @@ from pwfs.fs.content import Content, Handle, write_all
 from pwfs.fs.disk import copy_file, hash_file, is_read_write, without_atime
 from pwfs.fs.holding import Holding
 from pwfs.fs.journal import OpenFile
+from pwfs.fs.native import Granted
 from pwfs.fs.nodes import Kind, Node
 from pwfs.fs.processes import caller, writes
 from pwfs.fs.resolving import EMPTY_BLOB
@@ -149,7 +150,8 @@ class Writing(Holding):
         If that fails, the node's content is what it was.
         """
         while True:
-            node.revoke()
+            if node.granted is not Granted.PLAIN:
+                node.revoke()
             if node.content is None or not node.content.is_writable:
                 # A file that was closed and is written again was saved twice.
                 self.settle_node(node)

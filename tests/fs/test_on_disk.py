@@ -230,3 +230,28 @@ def test_many_files_written_at_once(either: Mounted) -> None:
         assert (ws / f"build/{number}").read_text() == f"{number} 0\n{number} 1\n"
         os.truncate(ws / f"build/{number}", 3)
         assert (ws / f"build/{number}").stat().st_size == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give capabilities")
+def test_capabilities_that_come_between_two_writes_are_lost_with_the_second(
+    either: Mounted,
+) -> None:
+    """The kernel asks before each write if a file has any, and takes them away."""
+    capability, value = (
+        "security.capability",
+        bytes.fromhex("0100000200040000000000000000000000000000"),
+    )
+    file = either.workspace() / "program"
+    with file.open("wb", buffering=0) as opened:
+        opened.write(b"first")
+        os.setxattr(file, capability, value)
+        assert os.getxattr(file, capability) == value
+        opened.write(b"second")
+        assert capability not in os.listxattr(file)
+        os.setxattr(file, capability, value)
+    assert os.getxattr(file, capability) == value
+    with file.open("ab", buffering=0) as opened:
+        assert os.getxattr(file, capability) == value
+        opened.write(b"third")
+    assert capability not in os.listxattr(file)
+    assert file.read_bytes() == b"firstsecondthird"

@@ -65,13 +65,14 @@ class Granted(enum.IntEnum):
 
     A file whose bytes do not change; a real file, of which more is answered, and `take_news` tells
     of it; a directory: what is not in the one that ``fd`` is of, is nowhere; what `stat` shows of any
-    other directory.
+    other directory; a file that is open for writing and has no extended attribute.
     """
 
     AT_REST = 0
     ON_DISK = 1
     NAMES = 2
     SHOWN = 3
+    PLAIN = 4
 
 
 class News(ctypes.Structure):

@@ -345,9 +345,9 @@ EXPORTED void patchwork_pass(uint32_t pid)
 	pthread_mutex_unlock(&lock);
 }
 
-static int is_directory(const struct grant *grant)
+static int is_readable(const struct grant *grant)
 {
-	return grant->kind == PATCHWORK_NAMES || grant->kind == PATCHWORK_SHOWN;
+	return grant->kind == PATCHWORK_AT_REST || grant->kind == PATCHWORK_ON_DISK;
 }
 
 static int may_answer(const struct fuse_in_header *asked)
@@ -395,14 +395,14 @@ int patchwork_look_up(dev_t disk, ino_t number, struct fuse_attr *shown)
 	return is_known;
 }
 
-int patchwork_is_on_disk(const struct fuse_in_header *asked)
+int patchwork_is(const struct fuse_in_header *asked, enum patchwork_kind kind)
 {
-	int is_on_disk;
+	int is;
 
 	pthread_mutex_lock(&lock);
-	is_on_disk = find_kind(asked, PATCHWORK_ON_DISK) != NULL;
+	is = find_kind(asked, kind) != NULL;
 	pthread_mutex_unlock(&lock);
-	return is_on_disk;
+	return is;
 }
 
 int patchwork_begin_use(const struct fuse_in_header *asked, struct patchwork_use *use)
@@ -446,7 +446,7 @@ int patchwork_open(const struct fuse_in_header *asked)
 	pthread_mutex_lock(&lock);
 	if (may_answer(asked))
 		place = find(asked->nodeid);
-	if (place && is_directory(*place))
+	if (place && !is_readable(*place))
 		place = NULL;
 	if (place) {
 		(*place)->opens++;
@@ -485,7 +485,7 @@ struct source *patchwork_begin_read(const struct fuse_in_header *asked, int *fd,
 	*stored = 0;
 	pthread_mutex_lock(&lock);
 	place = find(asked->nodeid);
-	if (place && is_directory(*place))
+	if (place && !is_readable(*place))
 		place = NULL;
 	if (place && !(*place)->source)
 		*stored = (*place)->stored;

@@ -37,10 +37,16 @@ void patchwork_end_read(struct source *source);
 void patchwork_keep_stored(uint64_t ino, uint64_t stored, int fd);
 
 /*
- * What is granted: a file whose bytes are at rest, a real one on disk, a directory on disk, or what
- * stat(2) shows of any other.
+ * What is granted: a file whose bytes are at rest, a real one on disk, a directory on disk, what stat(2)
+ * shows of any other, or a file that is written, of which only this is known: it has no capabilities.
  */
-enum patchwork_kind { PATCHWORK_AT_REST, PATCHWORK_ON_DISK, PATCHWORK_NAMES, PATCHWORK_SHOWN };
+enum patchwork_kind {
+	PATCHWORK_AT_REST,
+	PATCHWORK_ON_DISK,
+	PATCHWORK_NAMES,
+	PATCHWORK_SHOWN,
+	PATCHWORK_PLAIN
+};
 
 /* What is granted of something on disk, while a request about it is answered. */
 struct patchwork_use {
@@ -70,8 +76,8 @@ int patchwork_find_shown(const struct fuse_in_header *asked, struct fuse_attr *s
  */
 int patchwork_look_up(dev_t disk, ino_t number, struct fuse_attr *shown);
 
-/* Whether a request is about a granted file that is kept on disk. */
-int patchwork_is_on_disk(const struct fuse_in_header *asked);
+/* Whether a request is about what is granted as of a kind. */
+int patchwork_is(const struct fuse_in_header *asked, enum patchwork_kind kind);
 
 /* What the daemon is to learn of an inode, if it is not the handle that was released. */
 #define PATCHWORK_CHANGED UINT64_C(0)

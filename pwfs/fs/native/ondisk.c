@@ -179,20 +179,23 @@ static int answer_write(int fuse_fd, const struct fuse_in_header *asked,
 
 static int answer_flush(int fuse_fd, const struct fuse_in_header *asked)
 {
-	if (!patchwork_is_on_disk(asked))
+	if (!patchwork_is(asked, PATCHWORK_ON_DISK))
 		return 0;
 	patchwork_reply(fuse_fd, asked, 0, NULL, 0);
 	return 1;
 }
 
-/* Before each write the kernel asks for this one, which a file on disk never has in the mount. */
+/*
+ * Before each write the kernel asks for this one, which a file on disk never has in the mount, nor one
+ * that is granted because of that.
+ */
 static int answer_getxattr(int fuse_fd, const struct fuse_in_header *asked, const char *name,
 			   size_t length)
 {
 	static const char capability[] = "security.capability";
 
 	if (length != sizeof(capability) || memcmp(name, capability, length) != 0 ||
-	    !patchwork_is_on_disk(asked))
+	    !(patchwork_is(asked, PATCHWORK_ON_DISK) || patchwork_is(asked, PATCHWORK_PLAIN)))
 		return 0;
 	patchwork_reply(fuse_fd, asked, ENODATA, NULL, 0);
 	return 1;

@@ -43,14 +43,16 @@ void patchwork_pass(uint32_t pid);
 
 /* More than the table's first buckets, so that it grows; most requests are for the first few. */
 #define INODES 4000
-#define BUSY 16
+#define BUSY 18
 #define FILES 4
 /* The first inodes are files on disk, each with bytes of its own; of some no copy may be written. */
 #define ON_DISK 8
 /* The next ones are directories, each but the first in the one before, as "below". */
 #define DIRECTORIES 12
-/* The next ones are directories of which only the attributes are known. */
-#define SHOWN_ONLY 15
+/* The next one is a directory of which only the attributes are known. */
+#define SHOWN_ONLY 13
+/* And the next one a file of which no more is known than that it has no capabilities. */
+#define PLAIN 14
 #define NEWS_MAX 1024u
 #define DATA_MAX 64u
 #define FILE_BYTES (PATCHWORK_READ_MAX + 5000)
@@ -205,7 +207,8 @@ static int is_directory(uint64_t ino)
 
 static int kind_of(uint64_t ino)
 {
-	return ino < ON_DISK ? PATCHWORK_ON_DISK
+	return ino >= SHOWN_ONLY && ino < PLAIN ? PATCHWORK_PLAIN
+	       : ino < ON_DISK ? PATCHWORK_ON_DISK
 	       : ino >= DIRECTORIES && ino < SHOWN_ONLY ? PATCHWORK_SHOWN
 	       : is_directory(ino) ? PATCHWORK_NAMES
 				   : PATCHWORK_AT_REST;
@@ -492,7 +495,7 @@ static void learn(size_t count)
 /* The number of an inode's content, if that is in a file that was found good. */
 static uint64_t stored_of(uint64_t ino)
 {
-	return ino < SHOWN_ONLY ? 0 : numbers[ino % FILES];
+	return ino < PLAIN ? 0 : numbers[ino % FILES];
 }
 
 static void model_give_source(uint64_t ino)
@@ -507,7 +510,7 @@ static void model_give_source(uint64_t ino)
 static void change(uint64_t *state)
 {
 	uint64_t ino = drawn_inode(state), opens, stored;
-	int has_source = drawn(state) % 2 != 0 && kind_of(ino) != PATCHWORK_SHOWN;
+	int has_source = drawn(state) % 2 != 0 && !(ino >= DIRECTORIES && ino < PLAIN);
 
 	switch (drawn(state) % 16) {
 	case 0:
@@ -673,7 +676,9 @@ static int expect_on_disk(const struct request *request, size_t rest, char *answ
 
 	*length = 0;
 	*error = 0;
-	if (ino >= SHOWN_ONLY || request->header.pid == PASSED)
+	if (ino >= PLAIN || request->header.pid == PASSED)
+		return 0;
+	if (ino >= SHOWN_ONLY && request->header.opcode != FUSE_GETXATTR)
 		return 0;
 	if (kind_of(ino) == PATCHWORK_NAMES && request->header.opcode == FUSE_LOOKUP)
 		return expect_entry(request, rest, answer, length);
@@ -742,7 +747,7 @@ static size_t expect(const struct request *request, size_t size, char *answer)
 	switch (request->header.opcode) {
 	case FUSE_OPEN:
 		if (rest < sizeof(request->body.open) || request->header.pid == PASSED ||
-		    is_directory(ino) ||
+		    is_directory(ino) || kind_of(ino) == PATCHWORK_PLAIN ||
 		    request->body.open.flags & (O_ACCMODE | O_TRUNC))
 			return 0;
 		model[ino].opens++;
@@ -835,7 +840,7 @@ static void fuzz(uint64_t state, unsigned long count)
 	      answered[FUSE_RELEASE] > count / 100 && answered[FUSE_WRITE] > count / 1000 &&
 	      answered[FUSE_FLUSH] > count / 1000 && answered[FUSE_GETATTR] > count / 1000 &&
 	      answered[FUSE_SETATTR] > count / 1000 && answered[FUSE_GETXATTR] > count / 1000 &&
-	      answered[FUSE_LOOKUP] > count / 1000);
+	      answered[FUSE_LOOKUP] > count / 2000);
 	learn(NEWS_MAX);
 	free(room);
 	free(reply);
