@@ -397,7 +397,7 @@ def _attempt(snapshot: Snapshot, attempt_id: AttemptId) -> Attempt:
 
 
 def _variables(test: _Test) -> dict[str, str]:
-    members = test.item.members
+    members = () if test.attempt.is_control else test.item.members
     return {
         **base_variables(),
         "PATCHWORK_CHANGE": " ".join(member.change_id for member in members),

@@ -12,7 +12,7 @@ class Cause(enum.StrEnum):
     """What it was about: `EjectReason` is what was seen, this is what follows from the records.
 
     An ``interaction`` is a failure of what passed without the changes that are named; ``flaky`` is
-    one of exactly what passed elsewhere.
+    one of exactly what passed elsewhere. ``main`` fails by itself, the item is not known to.
     """
 
     CONFLICT = "conflict"
@@ -22,6 +22,7 @@ class Cause(enum.StrEnum):
     TIMEOUT = "timeout"
     INFRASTRUCTURE = "infrastructure"
     DEPENDENCY = "dependency"
+    MAIN = "main"
 
 
 class Remedy(enum.StrEnum):
@@ -33,6 +34,8 @@ class Remedy(enum.StrEnum):
     """It may pass as it is; what was submitted is merged with main anew in any case."""
     DEPENDENCY = "dependency"
     """Something else has to land first."""
+    MAIN = "main"
+    """Main has to be mended first; then it may pass as it is."""
 
 
 @dataclass(frozen=True, slots=True)

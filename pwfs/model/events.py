@@ -28,6 +28,7 @@ class EventType(enum.StrEnum):
     ITEM_EJECTED = "item_ejected"
     ITEM_CANCELLED = "item_cancelled"
     TEST_STARTED = "test_started"
+    MAIN_TESTED = "main_tested"
     TARGETS_DECLARED = "targets_declared"
     QUEUE_STATE = "queue_state"
     TREE_CLOSED = "tree_closed"

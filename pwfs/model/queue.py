@@ -40,6 +40,8 @@ class EjectReason(enum.StrEnum):
     TIMEOUT = "timeout"
     DEPENDENCY = "dependency"
     INFRASTRUCTURE = "infrastructure"
+    MAIN_FAILED = "main_failed"
+    """Main by itself, without the item, fails the test, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class Attempt:
     """One test of an item on top of an exact tree.
 
     ``stack`` is the ordered list of (change, version) on top of main at ``base_seq``, the item's
-    own members last. ``output_hash`` names the kept output.
+    own members last; without any it is a control: main was tested without the item, to know if the
+    item is to blame. ``output_hash`` names the kept output.
     ``rests_on`` names the attempt of another tree whose result this is, because a rule calls
     independent of the item what the two trees differ in; None: the result is of this very tree.
     """
@@ -126,6 +129,11 @@ class Attempt:
     output_hash: BlobHash | None = None
     detail: str = ""
     rests_on: AttemptId | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether main itself was tested, without the item."""
+        return not self.stack
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,15 @@ from pwfs.model.errors import BlobDamaged, BlobMissing
 from pwfs.model.events import EventType
 from pwfs.model.ids import SEQ_ZERO, ChangeId, ItemId
 from pwfs.model.paths import RepoPath
-from pwfs.model.queue import Attempt, AttemptState, EjectReason, ItemState, Member, QueueItem
+from pwfs.model.queue import (
+    Attempt,
+    AttemptState,
+    EjectReason,
+    ItemState,
+    Member,
+    QueueItem,
+    TestKey,
+)
 from pwfs.repo.controlling import Controlling
 from pwfs.repo.live import Conflict
 from pwfs.views.compose import Layer
@@ -22,6 +30,7 @@ _CAUSES = {
     EjectReason.TIMEOUT: Cause.TIMEOUT,
     EjectReason.INFRASTRUCTURE: Cause.INFRASTRUCTURE,
     EjectReason.DEPENDENCY: Cause.DEPENDENCY,
+    EjectReason.MAIN_FAILED: Cause.MAIN,
 }
 _REMEDIES = {
     Cause.CONFLICT: Remedy.EDIT,
@@ -31,6 +40,7 @@ _REMEDIES = {
     Cause.TIMEOUT: Remedy.RESUBMIT,
     Cause.INFRASTRUCTURE: Remedy.RESUBMIT,
     Cause.DEPENDENCY: Remedy.DEPENDENCY,
+    Cause.MAIN: Remedy.MAIN,
 }
 LANDINGS_SEARCHED_MAX = 1_000
 _BAD = (AttemptState.FAILED, AttemptState.TIMED_OUT, AttemptState.ERROR)
@@ -96,12 +106,16 @@ class Ejecting(Controlling):
             return Ejection(Cause.CONFLICT, remedy, merges, named, disputes)
         if reason is EjectReason.DEPENDENCY:
             return Ejection(Cause.DEPENDENCY, Remedy.DEPENDENCY, merges, self._awaited(item))
-        failed = [a for a in self.attempts(item.id) if a.state in _BAD]
+        failed = [a for a in self.attempts(item.id) if a.state in _BAD and not a.is_control]
         if not failed:
             cause = _CAUSES.get(reason, Cause.OWN_FAILURE)
             return Ejection(cause, _REMEDIES[cause], merges)
         last = failed[-1]
         cause, named = self._blame(item, last, _CAUSES.get(reason))
+        if reason is EjectReason.MAIN_FAILED:
+            # What shows it is the test of main.
+            as_main = TestKey(root, last.key.command, last.key.environment_hash)
+            last = [a for a in self.log.controls(as_main) if a.state in _BAD][-1]
         view_id = f"attempt-{last.id}"
         return Ejection(cause, _REMEDIES[cause], merges, named, (), last.id, view_id)
 

@@ -11,6 +11,7 @@ _CAUSES = {
     EjectReason.TIMEOUT: Cause.TIMEOUT,
     EjectReason.DEPENDENCY: Cause.DEPENDENCY,
     EjectReason.INFRASTRUCTURE: Cause.INFRASTRUCTURE,
+    EjectReason.MAIN_FAILED: Cause.MAIN,
 }
 """Of items that left before causes were kept."""
 
@@ -33,7 +34,11 @@ def _past(item: QueueItem, attempts: list[Attempt]) -> PastItem:
         item.finished_at.timestamp(),
         cause if item.ejection is None else item.ejection.cause,
         () if item.ejection is None else item.ejection.with_changes,
-        tuple(took_s for attempt in attempts if (took_s := _took_s(attempt)) > 0),
+        tuple(
+            took_s
+            for attempt in attempts
+            if not attempt.is_control and (took_s := _took_s(attempt)) > 0
+        ),
     )
 
 

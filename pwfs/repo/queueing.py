@@ -9,14 +9,11 @@ from pwfs.model.changes import (
     Landing,
     TestResult,
     TestStatus,
-    Version,
-    check_transition,
 )
 from pwfs.model.ejection import Ejection
 from pwfs.model.errors import (
     AlreadyQueued,
     DependencyNotLanded,
-    IllegalTransition,
     InvalidArgument,
     NotFound,
     NothingToFreeze,
@@ -177,38 +174,6 @@ class Queueing(PastTests):
         """An item's attempts, oldest first."""
         return self.log.attempts(ItemId(item_id))
 
-    def cancel(self, item_id: int, *, agent: str) -> QueueItem:
-        """Takes an item out of the queue; its changes are drafts again.
-
-        Raises:
-            NotFound: there is none of that id in the queue.
-        """
-        item = self._in_queue(item_id)
-        return self._cancelled(item, check_agent(agent), "")
-
-    def _cancelled(
-        self, item: QueueItem, agent: AgentId, detail: str, *, but: ChangeId | None = None
-    ) -> QueueItem:
-        """Takes an item out; all its changes are drafts again, ``but`` one."""
-        with self.transaction():
-            cancelled = self._leave(item, ItemState.CANCELLED, detail=detail)
-            for member in item.members:
-                change = self.change(member.change_id)
-                if change.status is ChangeStatus.TESTING and change.id != but:
-                    self._move_status(change, ChangeStatus.DRAFT, reason=detail or "cancelled")
-            self.publish(EventType.ITEM_CANCELLED, item_id=item.id, agent_id=agent, detail=detail)
-        return cancelled
-
-    def create_version(self, change_id: str, message: str, *, agent: str) -> Version:
-        """See `Changes.create_version`; an item with an earlier version leaves the queue."""
-        with self.transaction():
-            version = super().create_version(change_id, message, agent=agent)
-            for item in self.queued():
-                if any(member.change_id == change_id for member in item.members):
-                    detail = f"version {version.number} of {change_id} was made"
-                    self._cancelled(item, check_agent(agent), detail)
-        return version
-
     def _in_queue(self, item_id: int) -> QueueItem:
         item = self.item(item_id)
         if item.state is not ItemState.QUEUED:
@@ -262,7 +227,7 @@ class Queueing(PastTests):
     def start_attempt(
         self, item: QueueItem, base_seq: Seq, stack: Sequence[Member], key: TestKey
     ) -> Attempt:
-        """Records that a test begins.
+        """Records that a test begins, of an item, or with no stack of main itself because of one.
 
         Raises:
             NotFound: the item is not in the queue any more.
@@ -279,7 +244,8 @@ class Queueing(PastTests):
                 stack=[[member.change_id, member.version] for member in stack],
                 root=key.root,
             )
-            self._note_result(item, attempt, "")
+            if not attempt.is_control:
+                self._note_result(item, attempt, "")
         return attempt
 
     def finish_attempt(
@@ -309,9 +275,13 @@ class Queueing(PastTests):
         with self.transaction():
             self.log.update_attempt(finished)
             item = self.item(attempt.item_id)
-            if state in _NOT_PASSED and item.state is ItemState.QUEUED:
+            is_retry = state in _NOT_PASSED and not attempt.is_control
+            if is_retry and item.state is ItemState.QUEUED:
                 self.log.update_item(replace(item, retries=item.retries + 1))
-            self._announce_result(finished)
+            if attempt.is_control:
+                self._announce_main(finished)
+            else:
+                self._announce_result(finished)
         return finished
 
     def reuse_attempt(
@@ -445,6 +415,19 @@ class Queueing(PastTests):
             )
         self._note_result(item, attempt, output)
 
+    def _announce_main(self, control: Attempt) -> None:
+        self.publish(
+            EventType.MAIN_TESTED,
+            seq=control.base_seq,
+            root=control.key.root,
+            status=_TEST_STATUS[control.state].value,
+            output=self.output_tail(control),
+            attempt_id=control.id,
+            item_id=control.item_id,
+            exit_code=control.exit_code,
+            detail=control.detail,
+        )
+
     def _note_result(self, item: QueueItem, attempt: Attempt, output: str) -> None:
         result = TestResult(
             status=_TEST_STATUS[attempt.state],
@@ -461,37 +444,6 @@ class Queueing(PastTests):
         if attempt.output_hash is None:
             return attempt.detail
         return self.blobs.get(attempt.output_hash)[-OUTPUT_KEPT_BYTES:].decode("utf-8", "replace")
-
-    # Status changes by users
-
-    def set_status(self, change_id: str, status: ChangeStatus) -> Change:
-        """Moves a change along its life cycle as its author may: ready, or abandoned.
-
-        Abandoning takes it out of the queue.
-
-        Raises:
-            NotFound: there is no such change.
-            IllegalTransition: the life cycle has no such step.
-            InvalidArgument: testing is entered by `submit`, landed by landing.
-        """
-        change = self.change(change_id)
-        check_transition(change.id, change.status, status)
-        if status in (ChangeStatus.TESTING, ChangeStatus.LANDED):
-            how = "submit it" if status is ChangeStatus.TESTING else "submit or land it"
-            raise InvalidArgument(name="status", reason=f"to become {status}, {how}")
-        with self.transaction():
-            for item in self.queued():
-                if any(member.change_id == change.id for member in item.members):
-                    if status is ChangeStatus.DRAFT:
-                        raise IllegalTransition(
-                            change_id=change.id, before=change.status, after=status
-                        )
-                    detail = f"{change.id} was abandoned"
-                    self._cancelled(item, change.author, detail, but=change.id)
-            self._move_status(self.change(change_id), status)
-            if status is ChangeStatus.ABANDONED:
-                self._close([w for w in self.log.workspaces() if w.change_id == change.id])
-        return self.change(change_id)
 
 
 def _names(change_ids: Sequence[ChangeId]) -> str:

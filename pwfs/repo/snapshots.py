@@ -60,9 +60,13 @@ class Snapshots(Ejecting):
             attempt = self.log.passed_attempt(key)
             if attempt is not None:
                 passed[key] = attempt.id
+        as_main = TestKey(head_root, self.config.test_cmd, environment_hash)
+        is_green = self.log.passed_attempt(as_main) is not None
         return Snapshot(
             head_seq=head_seq,
             head_root=head_root,
+            is_green=is_green,
+            controls=() if is_green else tuple(self.log.controls(as_main)),
             items=items,
             attempts=tuple(sorted([*own, *others], key=lambda attempt: attempt.id)),
             dependencies=dependencies,
@@ -126,7 +130,8 @@ class Snapshots(Ejecting):
             )
             is_landed = item.state is ItemState.LANDED
             has_passed = is_landed or any(
-                attempt.state is AttemptState.PASSED for attempt in self.attempts(item.id)
+                attempt.state is AttemptState.PASSED and not attempt.is_control
+                for attempt in self.attempts(item.id)
             )
             history = history.after(is_landed=is_landed, others=others, has_passed=has_passed)
         return history

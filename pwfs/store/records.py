@@ -218,6 +218,9 @@ class QueueStore(Protocol):
     def passed_attempt(self, key: TestKey, *, oldest: bool = False) -> Attempt | None:
         """Finds the newest attempt of a tree itself that passed under a key, or the oldest."""
 
+    def controls(self, key: TestKey) -> list[Attempt]:
+        """Lists the tests of a tree as main, without any item, under a key, oldest first."""
+
     def passed_durations_s(self, command: str, limit: int) -> list[float]:
         """How long the last tests took that a command ran and that passed, newest first."""
 

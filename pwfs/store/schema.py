@@ -16,7 +16,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 from sqlite_utils.db import Table
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The number of migrations below, and the ``user_version`` of an up-to-date database."""
 
 migrations = Migrations("patchwork")
@@ -121,6 +121,13 @@ def m0006_targets(db: Database) -> None:
     # The attempt of another tree whose result this is, by independence; NULL: it is of this tree.
     db.execute("ALTER TABLE attempts ADD COLUMN rests_on INTEGER")
     db.execute("PRAGMA user_version = 6")
+
+
+@migrations()
+def m0007_controls(db: Database) -> None:
+    """Finds the tests of main itself."""
+    db.execute("CREATE INDEX attempts_of_main ON attempts (root) WHERE stack = '[]'")
+    db.execute("PRAGMA user_version = 7")
 
 
 def _create(

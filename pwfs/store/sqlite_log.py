@@ -132,6 +132,7 @@ class SqliteLog:
         self.closing = queue.closing
         self.set_closing = queue.set_closing
         self.landed_times = queue.landed_times
+        self.controls = queue.controls
         self.passed_durations_s = queue.passed_durations_s
         self.insert_certificate = queue.insert_certificate
         self.certificates = queue.certificates

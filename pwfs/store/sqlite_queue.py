@@ -233,6 +233,14 @@ class QueueTable:
         )
         return None if row is None else _attempt(row)
 
+    def controls(self, key: TestKey) -> list[Attempt]:
+        rows = self._connection.rows(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE stack = '[]' "
+            "AND root = ? AND command = ? AND environment_hash = ? ORDER BY id",
+            (key.root, key.command, key.environment_hash),
+        )
+        return [_attempt(row) for row in rows]
+
     def passed_durations_s(self, command: str, limit: int) -> list[float]:
         # What used another attempt's result took no time.
         rows = self._connection.rows(

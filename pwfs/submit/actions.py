@@ -22,7 +22,7 @@ class Compose:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Test an item on top of an exact tree."""
+    """Test an item on top of an exact tree; with no stack main itself, without the item."""
 
     item_id: ItemId
     base_seq: Seq

@@ -126,6 +126,8 @@ class _Checked:
                 self._land(action)
             case Eject():
                 self._eject(action)
+            case Start() if not action.stack:
+                self._control(action)
             case Start() | Reuse():
                 self._test(action)
             case Stop():
@@ -191,6 +193,8 @@ class _Checked:
         )
         _hold("evidence", snapshot.passed_by(key) is None, f"item {item.id}'s tree passed")
         self._check_counts(item, key, action.reason)
+        if action.reason is not EjectReason.INFRASTRUCTURE:
+            self._check_control(item, action.reason)
 
     def _check_counts(self, item: QueueItem, key: TestKey, reason: EjectReason) -> None:
         states = Counter(
@@ -204,6 +208,18 @@ class _Checked:
             failures = states[AttemptState.FAILED] + states[AttemptState.TIMED_OUT]
             is_proven = failures > self._snapshot.retries_max
         _hold("evidence", is_proven, f"item {item.id} has attempts left: {dict(states)}")
+
+    def _check_control(self, item: QueueItem, reason: EjectReason) -> None:
+        """Exoneration: who fails is to blame if main without it passes, and only then."""
+        snapshot = self._snapshot
+        states = Counter(control.state for control in snapshot.controls)
+        failures = states[AttemptState.FAILED] + states[AttemptState.TIMED_OUT]
+        is_red = not snapshot.is_green and failures > snapshot.retries_max
+        if reason is EjectReason.MAIN_FAILED:
+            _hold("evidence", is_red, f"item {item.id} would leave for a main that did not fail")
+            return
+        is_known = snapshot.is_green or states[AttemptState.ERROR] > ERROR_RETRIES_MAX
+        _hold("evidence", is_known and not is_red, f"main was not tested without item {item.id}")
 
     def _is_as_good(
         self, attempt: Attempt, item: QueueItem, key: TestKey, stack: tuple[Member, ...]
@@ -228,6 +244,17 @@ class _Checked:
     def _difference(self, attempt: Attempt, stack: tuple[Member, ...]) -> set[ChangeId]:
         landed = {m for seq, m in self._snapshot.landings if seq > attempt.base_seq}
         return {m.change_id for m in (landed | set(stack)) ^ set(attempt.stack)}
+
+    def _control(self, action: Start) -> None:
+        snapshot = self._snapshot
+        is_main = (action.base_seq, action.key) == (
+            snapshot.head_seq,
+            snapshot.key(snapshot.head_root),
+        )
+        _hold("identity", is_main, f"{action.key.root} is not main")
+        _hold("conservation", action.item_id in self._items, f"{action.item_id} is not queued")
+        _hold("pause", not snapshot.paused, "main would be tested while paused")
+        _hold("bounds", not snapshot.is_green, "main passed already")
 
     def _test(self, action: Start | Reuse) -> None:
         snapshot = self._snapshot

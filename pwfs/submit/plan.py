@@ -12,7 +12,13 @@ from pwfs.model.queue import Attempt, AttemptState, EjectReason, Member, QueueIt
 from pwfs.submit.actions import Action, Compose, Eject, Land, Reuse, Start, Stop
 from pwfs.submit.line import Verdict, Wish
 from pwfs.submit.policies import Decision, Schedule, decide, schedule, wish
-from pwfs.submit.reading import Reading, describe_conflicts, read
+from pwfs.submit.reading import (
+    ERROR_RETRIES_MAX,
+    FAILURES,
+    Reading,
+    describe_conflicts,
+    read,
+)
 from pwfs.submit.snapshot import Composition, Snapshot
 
 
@@ -44,6 +50,7 @@ class _Planning:
         for (below, members, _), composition in snapshot.compositions.items():
             self._composed.setdefault((below, members), []).append(composition)
         self._roots: dict[tuple[ItemId, ...], TreeHash | Compose | None] = {}
+        self._controls: list[Start] = []
         self._unstoppable = snapshot.lands_while_closed() if snapshot.closed else frozenset()
 
     def actions(self) -> tuple[Action, ...]:
@@ -60,6 +67,7 @@ class _Planning:
                 if isinstance(action, Compose):
                     return (*stops, action)
                 return (*self._all_stops(stops, action), action)
+        starts = (*self._controls, *starts)
         free = line.width - (len(snapshot.running()) - len(stops))
         return (*stops, *(() if snapshot.paused else starts[: max(0, free)]), *compositions)
 
@@ -83,6 +91,9 @@ class _Planning:
         entry = self._entries.get(attempt.item_id)
         if entry is None:
             return "its item left the queue, or will"
+        if attempt.is_control:
+            is_current = attempt.key == self._snapshot.key(self._snapshot.head_root)
+            return "" if is_current else "main, or the test, is not the same any more"
         scenario = self._reading.scenarios.get(attempt.id)
         if scenario is None:
             return "what stands before it, or the test, is not the same any more"
@@ -129,10 +140,28 @@ class _Planning:
             trial = decision.trial
             if trial.reason is None or trial.verdict is Verdict.CONFLICTED:
                 return None
-            return Eject(last.id, trial.reason, trial.detail, trial.attempt_id)
+            failed = Eject(last.id, trial.reason, trial.detail, trial.attempt_id)
+            return failed if trial.reason is EjectReason.INFRASTRUCTURE else self._compare(failed)
         if self._snapshot.paused or not self._may_land(items):
             return None
         return self._land_or_certify(items, stack, self._snapshot.key(exact.root))
+
+    def _compare(self, failed: Eject) -> Eject | None:
+        """Whether an item is to blame for its failure: main without it has to pass the same test."""
+        if self._snapshot.is_green:
+            return failed
+        controls = self._snapshot.controls
+        failures = [control for control in controls if control.state in FAILURES]
+        if len(failures) > self._snapshot.retries_max:
+            detail = f"main fails without it, too, in attempt {failures[-1].id}: {failed.detail}"
+            return Eject(failed.item_id, EjectReason.MAIN_FAILED, detail, failed.attempt_id)
+        errors = [control for control in controls if control.state is AttemptState.ERROR]
+        if len(errors) > ERROR_RETRIES_MAX:
+            return failed
+        key = self._snapshot.key(self._snapshot.head_root)
+        if not any(attempt.key == key for attempt in self._snapshot.running()):
+            self._controls.append(Start(failed.item_id, self._snapshot.head_seq, (), key))
+        return None
 
     def _may_land(self, items: list[QueueItem]) -> bool:
         """Whether main is open to all of them."""

@@ -142,7 +142,8 @@ class _Reader:
         snapshot = self._snapshot
         for attempt in snapshot.attempts:
             if snapshot.key(attempt.key.root) == attempt.key:
-                self._own.setdefault(attempt.item_id, []).append(attempt)
+                if not attempt.is_control:
+                    self._own.setdefault(attempt.item_id, []).append(attempt)
                 if attempt.rests_on is None:
                     self._by_key.setdefault(attempt.key, []).append(attempt)
         for (_, members, _), composition in snapshot.compositions.items():
@@ -279,7 +280,9 @@ def vouched_for(snapshot: Snapshot) -> set[ItemId]:
         if attempt.state is AttemptState.PASSED
         for member in attempt.stack
     }
-    failed = {a.item_id for a in snapshot.attempts if a.state is AttemptState.FAILED}
+    failed = {
+        a.item_id for a in snapshot.attempts if a.state is AttemptState.FAILED and not a.is_control
+    }
     return {
         item.id
         for item in snapshot.items

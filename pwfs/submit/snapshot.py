@@ -37,6 +37,8 @@ class Snapshot:
 
     Main:
         ``head_seq`` and ``head_root`` are the newest landing's (0 and the empty tree before any).
+        ``is_green``: it passed the test, as things are set; ``controls`` are the tests of it without
+        any item, oldest first.
     The queue:
         ``items`` are the queued ones. ``attempts`` are all attempts of these items, and whatever
         else is running, oldest first. ``dependencies`` has an entry for each queued change that
@@ -62,6 +64,8 @@ class Snapshot:
 
     head_seq: Seq
     head_root: TreeHash
+    is_green: bool = True
+    controls: tuple[Attempt, ...] = ()
     items: tuple[QueueItem, ...]
     attempts: tuple[Attempt, ...] = ()
     dependencies: Mapping[ChangeId, tuple[ChangeId, ...]] = field(default_factory=dict)

@@ -397,6 +397,18 @@ class QueueConformance:
             replace(KEY, environment_hash=""),
         ):
             assert log.passed_attempt(other) is None
+            assert log.controls(other) == []
+
+    def test_tests_of_main_itself_are_found(self, log: LogStore) -> None:
+        """Those with an empty stack, under exactly this key, whatever became of them."""
+        made = [
+            log.insert_attempt(ItemId(item), base_seq=Seq(4), stack=stack, key=KEY, started_at=NOW)
+            for item, stack in ((1, []), (1, [Member(ChangeId("one"), 1)]), (2, []))
+        ]
+        failed = replace(made[0], state=AttemptState.FAILED)
+        log.update_attempt(failed)
+        assert log.controls(KEY) == [failed, made[2]]
+        assert [attempt.is_control for attempt in made] == [True, False, True]
 
     def test_how_long_tests_took_that_passed(self, log: LogStore) -> None:
         """Of one command, the newest first; not of those that used another's result."""

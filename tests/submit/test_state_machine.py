@@ -30,7 +30,7 @@ from pwfs.submit import Policy
 from pwfs.submit.reading import ERROR_RETRIES_MAX
 from tests.submit.serial import SerialQueue
 from tests.submit.trees import Edit, lay
-from tests.submit.world import Crash, World
+from tests.submit.world import Crash, World, subject_of
 
 FILES = ("f", "g", "h")
 WORDS = ("y", "z", "u", "v", "w", "x", "bad")
@@ -80,9 +80,13 @@ class QueueMachine(RuleBasedStateMachine):
         width=st.integers(1, 4),
         retries=st.integers(0, 2),
         crash_after=st.integers(0, 40),
+        is_trusted=st.booleans(),
     )
-    def begin(self, policy: Policy, width: int, retries: int, crash_after: int) -> None:
+    def begin(
+        self, policy: Policy, width: int, retries: int, crash_after: int, is_trusted: bool
+    ) -> None:
         self.world = World(
+            is_trusted=is_trusted,
             policy=policy,
             max_speculative=width,
             retries_max=retries,
@@ -134,7 +138,7 @@ class QueueMachine(RuleBasedStateMachine):
     def finish(self, choices: list[int]) -> None:
         for choice in choices:
             if running := self.world.running():
-                self.end(running[choice % len(running)].stack[-1].change_id, None)
+                self.end(subject_of(running[choice % len(running)]), None)
 
     @precondition(lambda self: self.world.running())
     @rule(choice=st.integers(0, 3), is_error=st.booleans(), times=st.integers(1, 3))
@@ -150,12 +154,12 @@ class QueueMachine(RuleBasedStateMachine):
             suffered = [
                 other
                 for other in self.world.attempts.values()
-                if other.item_id == attempt.item_id
+                if (other.item_id == attempt.item_id or attempt.is_control)
                 and other.key == attempt.key
                 and other.state is state
             ]
             if len(suffered) < limit:
-                self.end(attempt.stack[-1].change_id, state)
+                self.end(subject_of(attempt), state)
 
     def end(self, name: str, state: AttemptState | None) -> None:
         try:
@@ -261,7 +265,8 @@ def stroll(policy: Policy, seed: int, steps: int) -> QueueMachine:
     """A walk of the machine with many more submissions and ends of tests than hypothesis draws."""
     chance = random.Random(seed)
     machine = QueueMachine()
-    machine.begin(policy, chance.randint(1, 4), chance.randint(0, 2), chance.randint(0, 60))
+    width, retries, crash_after = chance.randint(1, 4), chance.randint(0, 2), chance.randint(0, 60)
+    machine.begin(policy, width, retries, crash_after, is_trusted=seed % 2 == 0)
     for _ in range(steps):
         match chance.choices(range(8), (8, 12, 3, 1, 1, 1, 1, 1))[0]:
             case 0:
@@ -312,7 +317,7 @@ def test_strolls_equal_the_serial_reference(policy: Policy) -> None:
 def test_a_batch_lands_what_mends_itself() -> None:
     """Red alone, green together with a later one: the tree that lands is green, and is all of them."""
     machine = QueueMachine()
-    machine.begin(Policy.BATCH, 1, 0, 0)
+    machine.begin(Policy.BATCH, 1, 0, 0, is_trusted=True)
     machine.land_around("f", "u")
     broken = Draft(path=None, word="v", is_stale=False)
     mending = Draft(path="f", word="y", is_stale=False)
@@ -324,9 +329,15 @@ def test_a_batch_lands_what_mends_itself() -> None:
     assert machine.world.batches() == [[1, 2]]
 
 
-def scripted(crash_after: int | None) -> World:
+def scripted(crash_after: int | None, *, is_trusted: bool) -> World:
     """Twelve items of every kind, their tests ending in an order drawn from a fixed seed."""
-    world = World(max_speculative=3, retries_max=1, clashes=set(CLASHES), crash_after=crash_after)
+    world = World(
+        max_speculative=3,
+        retries_max=1,
+        clashes=set(CLASHES),
+        crash_after=crash_after,
+        is_trusted=is_trusted,
+    )
     world.change("c2", Edit("f", None, "bad"))
     world.change("c3", Edit("g", None, "u"))
     world.change("c4", Edit("h", None, "v"))
@@ -343,15 +354,16 @@ def scripted(crash_after: int | None) -> World:
             while running := world.running():
                 steps += 1
                 assert steps < 500
-                world.release(chance.choice(running).stack[-1].change_id)
+                world.release(subject_of(chance.choice(running)))
             return world
         except Crash:
             world.restart()
 
 
-def test_a_crash_after_any_stored_step_changes_nothing() -> None:
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_a_crash_after_any_stored_step_changes_nothing(*, is_trusted: bool) -> None:
     """Killed after the first, the second, ... stored step, the queue comes to the same end."""
-    undisturbed = scripted(None)
+    undisturbed = scripted(None, is_trusted=is_trusted)
     assert set(undisturbed.states().values()) == {
         "landed",
         "test_failed",
@@ -359,6 +371,6 @@ def test_a_crash_after_any_stored_step_changes_nothing() -> None:
         "dependency",
     }
     for step in range(1, undisturbed.stored + 1):
-        world = scripted(step)
+        world = scripted(step, is_trusted=is_trusted)
         assert world.states() == undisturbed.states(), f"crashed after step {step}"
         assert world.main == undisturbed.main

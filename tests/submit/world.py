@@ -63,6 +63,8 @@ class World:
     targets: dict[ChangeId, frozenset[str]] = field(default_factory=dict)
     retries_max: int = 0
     command: str = "make test"
+    is_trusted: bool = True
+    """Whether main counts as passed whatever it is; else it is tested before an item is blamed."""
     environment_hash: str = "e" * 64
     paused: bool = False
     closed: bool = False
@@ -164,9 +166,13 @@ class World:
         independence = Independence(self.targets, dependencies)
         others = [a for a in self.running() if a.item_id not in ids]
         counted = counting(queued, own, landings, self.head_seq(), independence)
+        as_main = TestKey(root_of(self.main), self.command, self.environment_hash)
+        controls = [a for a in self.attempts.values() if a.is_control and a.key == as_main]
         return Snapshot(
             head_seq=self.head_seq(),
-            head_root=root_of(self.main),
+            head_root=as_main.root,
+            is_green=self.is_trusted or self.passed_attempt(as_main) is not None,
+            controls=tuple(controls),
             items=queued,
             attempts=tuple(sorted([*counted, *others], key=lambda attempt: attempt.id)),
             dependencies=dependencies,
@@ -385,13 +391,15 @@ class World:
 
     def testing(self) -> dict[str, str]:
         """What each running test contains: the names of an item and of its stack."""
-        return {_names(self.items[a.item_id].members): _names(a.stack) for a in self.running()}
+        return {
+            _names(self.items[a.item_id].members): _names(a.stack) or "main" for a in self.running()
+        }
 
     def release(
         self, name: str, state: AttemptState | None = None, *, settle: bool = True
     ) -> list[Action]:
         """Lets the test of the item with that change end, by its tree's verdict unless told."""
-        attempt = next(a for a in self.running() if a.stack[-1].change_id == name)
+        attempt = next(a for a in self.running() if subject_of(a) == name)
         if state is None:
             is_green = self.verdict(self.trees[attempt.key.root])
             state = AttemptState.PASSED if is_green else AttemptState.FAILED
@@ -414,7 +422,7 @@ class World:
         """Lets all tests end, oldest first, until none is left."""
         self.settle()
         while running := self.running():
-            self.release(running[0].stack[-1].change_id)
+            self.release(subject_of(running[0]))
 
     def verdict(self, tree: Tree) -> bool:
         """Whether a tree passes."""
@@ -471,10 +479,15 @@ class World:
 def stopped(world: World) -> list[str]:
     """The changes whose tests were stopped, in the order of their start."""
     return [
-        attempt.stack[-1].change_id
+        subject_of(attempt)
         for attempt in world.attempts.values()
         if attempt.state is AttemptState.STOPPED
     ]
+
+
+def subject_of(attempt: Attempt) -> str:
+    """The name of the change that a test is for, or of main."""
+    return "main" if attempt.is_control else attempt.stack[-1].change_id
 
 
 def _names(members: Sequence[Member]) -> str:

@@ -145,7 +145,8 @@ def _targets_line(told: dict[str, Any]) -> str:
 
 
 def _attempt_line(attempt: dict[str, Any]) -> str:
-    what = f"Attempt #{attempt['id']}: {attempt['state']} on #{attempt['base_seq']}"
+    subject = "" if attempt["stack"] else "main by itself "
+    what = f"Attempt #{attempt['id']}: {subject}{attempt['state']} on #{attempt['base_seq']}"
     rests_on = f", by #{attempt['rests_on']}" if "rests_on" in attempt else ""
     return f"{what}{rests_on} {moment(attempt['started_at'])}"
 

@@ -250,7 +250,7 @@ def describe_attempt(attempt: Attempt) -> dict[str, object]:
 def _test_status(item: QueueItem) -> str:
     if item.state is not ItemState.QUEUED:
         return item.state.value
-    attempts = repository().attempts(ItemId(item.id))
+    attempts = [a for a in repository().attempts(ItemId(item.id)) if not a.is_control]
     if attempts and attempts[-1].state in (AttemptState.RUNNING, AttemptState.PASSED):
         return attempts[-1].state.value
     return "pending"
