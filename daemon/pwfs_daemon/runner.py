@@ -26,6 +26,7 @@ from pwfs.model.ids import (
     Seq,
     TreeHash,
 )
+from pwfs.model.paths import RepoPath
 from pwfs.model.queue import (
     Attempt,
     AttemptState,
@@ -53,6 +54,7 @@ from pwfs.submit.invariants import check_landing
 from pwfs.submit.snapshot import CompositionKey
 from pwfs_daemon.hosting import Happenings, Host, MountLike
 from pwfs_daemon.testproc import Ended, TestOrder, base_variables, run_test
+from pwfs_daemon.warmth import WarmScratch, Warmth
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +91,10 @@ class Settings(Protocol):
     def test_dir(self) -> str: ...
     @property
     def test_memory_mb(self) -> int: ...
+    @property
+    def max_speculative(self) -> int: ...
+    @property
+    def warm_paths(self) -> tuple[RepoPath, ...]: ...
 
 
 class Contents(Protocol):
@@ -140,6 +146,7 @@ class QueueRepository(Host, Protocol):
         self, item_id: ItemId, attempt_id: AttemptId, with_ids: Sequence[ItemId] = ()
     ) -> list[Landing]: ...
     def eject(self, item_id: ItemId, reason: EjectReason, detail: str) -> object: ...
+    def has_room(self, root: TreeHash, path: RepoPath) -> bool: ...
     def workspaces(self) -> list[Workspace]: ...
 
 
@@ -184,6 +191,8 @@ class QueueRunner:
         self._tests: dict[AttemptId, _Test] = {}
         self._compositions: dict[CompositionKey, Composition] = {}
         self._errors: dict[ItemId, int] = {}
+        self._warm = WarmScratch(repo.state_dir)
+        self._moving = trio.Lock()
         self._refused: set[AttemptId] = set()
         """Attempts that passed, and do not speak for the tree that their item gives on main."""
 
@@ -193,6 +202,8 @@ class QueueRunner:
         try:
             self._recover()
             await trio.to_thread.run_sync(_clear, self._repo.state_dir)
+            keeps = bool(self._repo.config.warm_paths)
+            await trio.to_thread.run_sync(partial(self._warm.clear, keeps=keeps))
             async with trio.open_nursery() as nursery:
                 task_status.started()
                 await self._serve(nursery)
@@ -355,17 +366,23 @@ class QueueRunner:
             workspace = repo.create_test_workspace(f"test-{attempt.id}", attempt.key.root)
             try:
                 await repo.settled()
+                key = attempt.key
+                warmth = Warmth(key.command, key.environment_hash, repo.config.warm_paths)
+                variables = {**_variables(test), **await self._give(workspace.id, key.root, warmth)}
                 order = TestOrder(
                     command=attempt.key.command,
                     directory=self._mount.path_of(workspace.id),
                     subdirectory=repo.config.test_dir or ".",
-                    variables=_variables(test),
+                    variables=variables,
                     log=output,
                     time_limit_s=repo.test_time_limit_s(attempt.key.command),
                     memory_mb=repo.config.test_memory_mb,
                     open_files=self._open_files,
                 )
-                return await self._execute(order)
+                ended = await self._execute(order)
+                if ended.state is AttemptState.PASSED:
+                    await self._keep_warm(workspace.id, warmth, attempt.id)
+                return ended
             finally:
                 repo.destroy_workspace(workspace.id)
         except (PatchworkError, OSError) as error:
@@ -373,6 +390,28 @@ class QueueRunner:
         except Exception as error:
             log.exception("a test could not be run for a defect", attempt=attempt.id)
             return Ended(AttemptState.ERROR, None, repr(error))
+
+    async def _give(self, workspace_id: str, root: TreeHash, warmth: Warmth) -> dict[str, str]:
+        """Puts what an earlier test left into a workspace; the variable that tells of it."""
+        if not warmth.paths:
+            return {}
+        given = None
+        with guarded(log, "what an earlier test left is not used", workspace=workspace_id):
+            free = {path for path in warmth.paths if self._repo.has_room(root, path)}
+            async with self._moving:
+                given = await trio.to_thread.run_sync(self._warm.give, workspace_id, warmth, free)
+        return {} if given is None else {"PATCHWORK_WARM": str(given)}
+
+    async def _keep_warm(self, workspace_id: str, warmth: Warmth, attempt_id: AttemptId) -> None:
+        """Keeps what a test left, if it can be; the test passed, whatever becomes of this."""
+        if not warmth.paths:
+            return
+        count_max = self._repo.config.max_speculative
+        with guarded(log, "what a test left is not kept", attempt=str(attempt_id)):
+            async with self._moving:
+                await trio.to_thread.run_sync(
+                    self._warm.keep, workspace_id, warmth, attempt_id, count_max
+                )
 
     async def _keep(self, output: Path) -> BlobHash | None:
         with guarded(log, "a test's output is lost", output=str(output)):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pwfs.model.changes import Landing
 from pwfs.model.ids import AttemptId, BlobHash, ChangeId, ItemId, Seq, TreeHash, WorkspaceId
+from pwfs.model.paths import RepoPath, split
 from pwfs.model.queue import Attempt, AttemptState, EjectReason, Member, QueueItem, TestKey
 from pwfs.model.views import Workspace
 from pwfs.repo import Repository
@@ -14,6 +15,7 @@ from pwfs.repo.landings import Candidate
 from pwfs.repo.targets import Question
 from pwfs.store.protocols import BlobStore, LogStore
 from pwfs.submit import Snapshot, hash_environment
+from pwfs.views.trees import Subtree, lookup
 from pwfs_daemon.testproc import base_variables
 
 
@@ -148,6 +150,12 @@ class RunnerRepository:
     def destroy_workspace(self, workspace_id: WorkspaceId) -> None:
         """See `Repository.destroy_workspace`."""
         self._repo.destroy_workspace(workspace_id)
+
+    def has_room(self, root: TreeHash, path: RepoPath) -> bool:
+        """Whether a tree has the directory that a path is in, and nothing at the path."""
+        trees = self._repo.trees
+        above, _ = split(path)
+        return isinstance(lookup(trees, root, above), Subtree) and lookup(trees, root, path) is None
 
     def workspaces(self) -> list[Workspace]:
         """Lists all workspaces, the tests' too."""

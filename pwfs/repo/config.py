@@ -8,7 +8,8 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from pwfs.model.errors import Corrupt, InvalidArgument
+from pwfs.model.errors import Corrupt, InvalidArgument, InvalidPath
+from pwfs.model.paths import RepoPath, is_under, parse_path
 from pwfs.model.targets import PathTargets, Rule, RuleKind
 from pwfs.submit.line import Policy
 
@@ -25,6 +26,7 @@ class Config:
     ``max_queued_per_agent`` may wait (0: any number). Of equal priority, the items of those agents
     who have any land in turn with ``fair_share``. An item gains a level of priority whenever
     ``queue_ageing`` others have landed (0: never).
+    ``warm_scratch`` are directories, one a line, that a test may find as an earlier one left them.
     ``target_paths`` or ``target_cmd``, which may take ``target_timeout_s``, tells the targets of
     changes: those without a common one are independent (`pwfs.model.targets`).
     Files above ``max_blob_mb`` stay with their workspace.
@@ -39,6 +41,7 @@ class Config:
     test_timeout_margin: int = 0
     test_memory_mb: int = 0
     max_queued_per_agent: int = 0
+    warm_scratch: str = ""
     queue_ageing: int = 20
     fair_share: bool = False
     target_paths: str = ""
@@ -53,6 +56,12 @@ class Config:
         return self.max_blob_mb * 1024 * 1024
 
     @property
+    def warm_paths(self) -> tuple[RepoPath, ...]:
+        """The directories that ``warm_scratch`` names, in order, each once."""
+        lines = (line.strip() for line in self.warm_scratch.splitlines())
+        return tuple(sorted({parse_path(line.rstrip("/")) for line in lines if line}))
+
+    @property
     def rule(self) -> Rule | None:
         """The declared rule of independence; None: nothing is independent."""
         if self.target_paths.strip():
@@ -63,6 +72,16 @@ class Config:
 _MINIMA = {"max_speculative": 1, "test_timeout_s": 1, "max_blob_mb": 1, "target_timeout_s": 1}
 """Of the numbers that may not be 0."""
 _SWITCHES = {"true": True, "false": False}
+
+
+def _check_warm(key: str, value: str) -> None:
+    try:
+        paths = Config(warm_scratch=value).warm_paths
+    except InvalidPath as error:
+        raise InvalidArgument(name=key, reason=str(error)) from error
+    for above in paths:
+        if any(is_under(path, above) for path in paths):
+            raise InvalidArgument(name=key, reason=f"has a directory inside of {above}, too")
 
 
 def load_config(path: Path) -> Config:
@@ -116,6 +135,8 @@ def with_setting(config: Config, key: str, value: object) -> Config:
         host, _, port = str(value).rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise InvalidArgument(name=key, reason="must be HOST:PORT")
+    if name == "warm_scratch":
+        _check_warm(key, str(value))
     if name in ("target_paths", "target_cmd"):
         _check_rule(config, name, str(value))
     changes: dict[str, Any] = {name: value}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
+from pwfs.model.changes import Change
 from pwfs.model.errors import BlobDamaged, BlobMissing
 from pwfs.model.events import EventType
 from pwfs.model.ids import ChangeId, Seq, TreeHash
@@ -33,6 +34,7 @@ from pwfs.views.resolution import Renames
 
 RENAMES_KEPT_MAX = 256
 KEPT_MAX = 4_096
+_NOT_TOLD = "target-cmd did not tell them yet"
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -132,12 +134,18 @@ class Targets(Conflicts):
         if stored is not None:
             return stored
         if rule.kind is not RuleKind.PATHS:
-            raise TargetsUnknown("target-cmd did not tell them yet")
+            raise TargetsUnknown(_NOT_TOLD)
         try:
-            found = parse_paths(rule.text).targets(self.touched_by(member))
+            found = self._targets_by_paths(rule, self.touched_by(member))
         except TargetsUnknown as error:
             return self._declaration(member, rule, None, str(error))
         return self._declaration(member, rule, found, "")
+
+    @staticmethod
+    def _targets_by_paths(rule: Rule, touched: frozenset[RepoPath]) -> frozenset[str]:
+        if rule.kind is not RuleKind.PATHS:
+            raise TargetsUnknown(_NOT_TOLD)
+        return parse_paths(rule.text).targets(touched)
 
     def _stored(self, member: Member, rule: Rule) -> Declaration | None:
         key = (member, rule.digest)
@@ -181,10 +189,13 @@ class Targets(Conflicts):
             _keep(self._reaches, member, known)
         return known
 
-    def known_targets(self, members: Iterable[Member]) -> dict[ChangeId, frozenset[str]]:
+    def known_targets(
+        self, members: Iterable[Member], drafts: Iterable[Change] = ()
+    ) -> dict[ChangeId, frozenset[str]]:
         """The targets of changes at some versions each, with the paths that they share.
 
-        A change is in it whose targets are known at each of its versions.
+        A change is in it whose targets are known at each of its versions. Of ``drafts`` it is what
+        they do now that counts, which only a rule by paths can tell.
         """
         rule = self.config.rule
         if rule is None:
@@ -203,6 +214,13 @@ class Targets(Conflicts):
             change_id = member.change_id
             targets[change_id] = targets.get(change_id, frozenset()) | found
             paths[change_id] = paths.get(change_id, frozenset()) | touched
+        for change in drafts:
+            try:
+                touched = _reach(self.edits(change)).paths
+                targets[change.id] = self._targets_by_paths(rule, touched)
+                paths[change.id] = touched
+            except TargetsUnknown:
+                unknown.add(change.id)
         known = {
             change_id: found for change_id, found in targets.items() if change_id not in unknown
         }

@@ -107,8 +107,12 @@ def what_if(
     *,
     priority: int,
     share: int,
+    targets: Mapping[ChangeId, frozenset[str]] | None = None,
 ) -> Prospect:
-    """Tells what would become of an item; who conflicts with it is not known here."""
+    """Tells what would become of an item; who conflicts with it is not known here.
+
+    ``targets`` stand for the snapshot's, where the item's are known, too.
+    """
     item = QueueItem(
         id=ItemId(1 + max((item.id for item in snapshot.items), default=0)),
         members=tuple(members),
@@ -120,6 +124,8 @@ def what_if(
     )
     known = {**snapshot.dependencies, **dependencies}
     asked = replace(snapshot, items=(*snapshot.items, item), dependencies=known)
+    if targets is not None:
+        asked = replace(asked, targets=targets)
     reading = read(asked)
     line = reading.line
     position = next((n for n, each in enumerate(line.entries) if each.id == item.id), None)

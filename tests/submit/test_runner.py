@@ -18,6 +18,7 @@ from pwfs.model.changes import Landing
 from pwfs.model.errors import NoSpace, StaleBase
 from pwfs.model.events import Event, EventType
 from pwfs.model.ids import AgentId, AttemptId, BlobHash, EventId, ItemId, Seq, TreeHash, WorkspaceId
+from pwfs.model.paths import RepoPath
 from pwfs.model.queue import Attempt, AttemptState, EjectReason
 from pwfs.model.views import Workspace
 from pwfs.repo.health import Health
@@ -35,6 +36,8 @@ THREADS_S = 0.3
 class Settings:
     test_dir: str = "."
     test_memory_mb: int = 0
+    max_speculative: int = 1
+    warm_paths: tuple[RepoPath, ...] = ()
 
 
 @dataclass
@@ -144,6 +147,9 @@ class RepositoryWorld(World):
 
     def destroy_workspace(self, workspace_id: WorkspaceId) -> None:
         del self.made[workspace_id]
+
+    def has_room(self, root: TreeHash, path: RepoPath) -> bool:
+        return True
 
     def workspaces(self) -> list[Workspace]:
         return list(self.made.values())

@@ -374,3 +374,33 @@ def test_only_one_rule_at_a_time(queue: Queue) -> None:
     queue.set("target-cmd", "echo all")
     with pytest.raises(Refused, match="target-cmd is set"):
         queue.set("target-paths", BY_PATHS)
+
+
+def test_who_asks_before_submitting_waits_for_whom_it_concerns(queue: Queue) -> None:
+    """A rule by paths tells it of a draft; a command is not asked, so all are waited for then."""
+    queue.set("target-paths", BY_PATHS)
+    code = queue.submit("Code", {"src/code.py": "code\n"})
+    docs = queue.submit("Docs", {"docs/docs.md": "docs\n"})
+    queue.until_told(docs)
+
+    def waits_for(change: str) -> list[int]:
+        body = {"changes": [change], "agent_id": "tester"}
+        answer: list[int] = queue.system.post("queue/what-if", **body)["waits_for"]
+        return answer
+
+    for title, path, expected in (
+        ("More docs", "docs/more.md", [docs]),
+        ("Tool", "tools/more", [code]),
+        ("Same file", "docs/docs.md/below", [docs]),
+        ("Anything", "README", [code, docs]),
+    ):
+        change = queue.system.change(title)
+        queue.system.put(change, "create", path, b"draft\n")
+        assert waits_for(change) == expected, title
+        assert queue.system.get(f"changes/{change}")["status"] == "draft"
+    queue.set("target-paths", "")
+    queue.set("target-cmd", PRINT_TOPS)
+    assert waits_for("tool") == [code, docs]
+    queue.let("code", "docs")
+    queue.until_state(code, "landed")
+    queue.until_state(docs, "landed")

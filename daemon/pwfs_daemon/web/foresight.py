@@ -10,6 +10,7 @@ from pwfs.model.queue import Member
 from pwfs.repo.changes import check_agent
 from pwfs.repo.history import past_items
 from pwfs.submit.foresight import Prospect, Speculation, foresee, what_if
+from pwfs.submit.snapshot import Snapshot
 from pwfs_daemon.web.answers import Body, answer, query_number, read_body
 from pwfs_daemon.web.openapi import takes
 from pwfs_daemon.web.services import repository, services
@@ -78,7 +79,12 @@ async def post_question() -> Response:
     members = [Member(c.id, c.current_version + repo.has_draft(c)) for c in changes]
     needed = {change.id: change.dependencies for change in changes if change.dependencies}
     share = repo.next_share(check_agent(body.agent_id))
-    prospect = what_if(snapshot, members, needed, priority=body.priority, share=share)
+    drafts = [change for change in changes if repo.has_draft(change)]
+    frozen = [m for m, change in zip(members, changes, strict=True) if change not in drafts]
+    targets = repo.known_targets([*frozen, *_concerned(snapshot)], drafts)
+    prospect = what_if(
+        snapshot, members, needed, priority=body.priority, share=share, targets=targets
+    )
     owner = {m.change_id: item.id for item in snapshot.items for m in item.members}
     conflicts = [
         {"change_id": change.id, "path": found.path, "with": found.their_change}
@@ -101,6 +107,13 @@ async def post_question() -> Response:
             **_waits(prospect),
         }
     )
+
+
+def _concerned(snapshot: Snapshot) -> list[Member]:
+    """The versions that have a part in a snapshot: queued, tested, or landed since."""
+    queued = [member for item in snapshot.items for member in item.members]
+    tested = [member for attempt in snapshot.attempts for member in attempt.stack]
+    return [*queued, *tested, *(member for _, member in snapshot.landings)]
 
 
 def _waits(prospect: Prospect) -> dict[str, float | None]:
