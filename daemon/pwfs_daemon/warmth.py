@@ -52,8 +52,8 @@ class WarmScratch:
     def give(self, workspace_id: str, warmth: Warmth, free: Collection[RepoPath]) -> int | None:
         """Puts what was kept last into a new workspace; the number of the attempt that left it.
 
-        Only at the ``free`` paths, where the tree that is shown has nothing. None if nothing is kept
-        for such tests.
+        Only at the ``free`` paths, where the tree that is shown has nothing. None if nothing of it
+        was, or nothing is kept for such tests.
         """
         for number in reversed(self._numbers()):
             kept = self._kept / str(number)
@@ -63,11 +63,9 @@ class WarmScratch:
             kept.rename(taken)
             scratch = self._work / workspace_id / "tree"
             scratch.mkdir(parents=True, exist_ok=True)
-            for path in warmth.paths:
-                if path in free:
-                    _move(taken / "tree", scratch, path)
+            given = [p for p in warmth.paths if p in free and _move(taken / "tree", scratch, p)]
             shutil.rmtree(taken)
-            return number
+            return number if given else None
         return None
 
     def keep(self, workspace_id: str, warmth: Warmth, number: int, count_max: int) -> None:
