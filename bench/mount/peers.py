@@ -121,9 +121,10 @@ class Workspace:
         patchwork(directory, "init")
         patchwork(directory, "config", "set", "max-blob-mb", str(LARGE_MIB))
         self._project = stack.enter_context(serving(directory))
-        self._change = self._project.create_change("Bench")
+        self._others = 0
+        change = self._project.create_change("Bench")
         self.root = room / "workspace"
-        self._id = self._project.create_workspace(self._change, self.root)["id"]
+        self._id = self._project.create_workspace(change, self.root)["id"]
         head = git(directory, "rev-parse", "HEAD").strip()
         git(self.root, "init", "-q")
         objects = self.root / ".git" / "objects" / "info" / "alternates"
@@ -134,7 +135,10 @@ class Workspace:
 
     def another(self, files: Sequence[str]) -> Path:
         del files
-        return Path(str(self._project.create_workspace(self._change)["path"]))
+        # Whoever has a place of their own works on a change of their own.
+        self._others += 1
+        change = self._project.create_change(f"Other {self._others}")
+        return Path(str(self._project.create_workspace(change)["path"]))
 
     def settle(self) -> None:
         self._project.request("GET", f"workspaces/{self._id}")
