@@ -40,7 +40,9 @@ class Allocating(Recovering):
             os.close(fd)
 
     async def _prepare(self, handle: Handle) -> Content:
-        return await self.make_private(handle.node, writes(handle))
+        content = await self.make_private(handle.node, writes(handle))
+        content.growth = None
+        return content
 
     async def _change(
         self, handle: Handle, content: Content, work: Callable[[], _R], length: int

@@ -1,14 +1,15 @@
 """Where the bytes of an open file are: a blob, a private working file, or a file in scratch."""
 
-import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
-from pwfs.fs.errors import refusal
+from pwfs.fs.disk import hash_file, write_all
+from pwfs.fs.growing import Growth
 from pwfs.fs.nodes import Node
+from pwfs.model.ids import BlobHash
 from pwfs.model.ops import Provenance
 from pwfs.model.paths import RepoPath
 from pwfs.repo.live import Seen
@@ -42,7 +43,8 @@ class Content:
     first write makes a private copy. ``is_dirty`` says that something in it is not logged yet,
     ``is_sealed`` that the working file may be a blob already, so that it must not be written any
     more. ``seen`` is what the writer started from, ``seen_at`` the same of a file's further names.
-    ``busy`` is set while a thread copies or hashes: nobody else may write then.
+    ``busy`` is set while a thread copies or hashes: nobody else may write then. ``growth`` hashes a
+    file that is written in order, and is let go of by who changes it in any other way.
     """
 
     fd: int
@@ -55,6 +57,7 @@ class Content:
     seen_at: dict[RepoPath, Seen] = field(default_factory=dict)
     writer: Provenance | None = None
     busy: trio.Event | None = None
+    growth: Growth | None = None
 
     @property
     def is_writable(self) -> bool:
@@ -66,18 +69,25 @@ class Content:
         """Its length in bytes."""
         return os.fstat(self.fd).st_size
 
+    def write(self, data: bytes, offset: int) -> int:
+        """Writes all of the data; raises OSError when not even a part fits any more."""
+        if self.growth is not None and offset != self.growth.end:
+            self.growth = None
+        written = write_all(self.fd, data, offset)
+        if self.growth is not None:
+            self.growth.grew(self.fd, written)
+        return written
+
+    def hash(self, size: int) -> BlobHash:
+        """Names the bytes of a working file of that size, which nobody writes meanwhile.
+
+        Raises:
+            FUSEError: it is shorter (EIO).
+        """
+        growth, self.growth = self.growth, None
+        grown = growth.finish(self.fd, size) if growth is not None else None
+        return grown or hash_file(self.fd, size)
+
     def close(self) -> None:
         """Closes the descriptor."""
         os.close(self.fd)
-
-
-def write_all(fd: int, data: bytes, offset: int) -> int:
-    """Writes all of the data; raises OSError when not even a part fits any more."""
-    written = os.pwrite(fd, data, offset)
-    total = written
-    while total < len(data):
-        written = os.pwrite(fd, memoryview(data)[total:], offset + total)
-        if written == 0:
-            raise refusal(errno.EIO)
-        total += written
-    return total

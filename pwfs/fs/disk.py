@@ -14,7 +14,6 @@ import os
 
 from pyfuse3 import StatvfsData
 
-from pwfs.fs.content import write_all
 from pwfs.fs.errors import refusal
 from pwfs.model.ids import BlobHash
 from pwfs.model.paths import NAME_LENGTH_MAX_BYTES
@@ -73,6 +72,18 @@ def without_atime(fd: int) -> None:
     """Has reading leave the time of access alone, where the daemon may say so."""
     with contextlib.suppress(PermissionError):
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NOATIME)
+
+
+def write_all(fd: int, data: bytes, offset: int) -> int:
+    """Writes all of the data; raises OSError when not even a part fits any more."""
+    written = os.pwrite(fd, data, offset)
+    total = written
+    while total < len(data):
+        written = os.pwrite(fd, memoryview(data)[total:], offset + total)
+        if written == 0:
+            raise refusal(errno.EIO)
+        total += written
+    return total
 
 
 def copy_file(source: int, target: int, size: int) -> None:

@@ -17,8 +17,9 @@ import trio
 from pyfuse3 import RequestContext
 
 from pwfs.fs.attributes import Attrs, versioned_mode
-from pwfs.fs.content import Content, Handle, write_all
-from pwfs.fs.disk import copy_file, hash_file, is_read_write, without_atime
+from pwfs.fs.content import Content, Handle
+from pwfs.fs.disk import copy_file, is_read_write, without_atime
+from pwfs.fs.growing import Growth
 from pwfs.fs.holding import Holding
 from pwfs.fs.journal import OpenFile
 from pwfs.fs.native import Granted
@@ -114,7 +115,7 @@ class Writing(Holding):
         content = node.content
         if content is None or not content.is_writable or content.busy is not None:
             content = await self.make_private(node, writer)
-        written = write_all(content.fd, data, offset)
+        written = content.write(data, offset)
         if not content.is_scratch:
             self._wrote(node, content, writer)
         return written
@@ -140,6 +141,7 @@ class Writing(Holding):
                 self.discard_content(node)
             raise
         if not content.is_scratch:
+            content.growth = Growth() if size == 0 else None
             self._wrote(node, content, writer)
 
     async def make_private(
@@ -200,7 +202,7 @@ class Writing(Holding):
         if content.fd >= 0:
             content.close()
         self._drop_working(content)
-        content.fd, content.working, content.is_sealed = fd, working, False
+        content.fd, content.working, content.is_sealed, content.growth = fd, working, False, None
         content.writer = writer
         node.content = content
         # From now on its number and times are its own, not derived from the log.
@@ -224,7 +226,7 @@ class Writing(Holding):
             working.unlink()
             node.fresh = False
             raise
-        node.content = Content(fd, working, seen=seen, writer=writer)
+        node.content = Content(fd, working, seen=seen, writer=writer, growth=Growth())
         self._wrote(node, node.content, writer)
 
     def note_open(self, node: Node) -> None:
@@ -366,8 +368,7 @@ class Writing(Holding):
             return
         content.is_sealed = True
         if size <= INLINE_BYTES_MAX:
-            digest = hash_file(content.fd, size)
-            self.blobs.adopt(content.working, digest)
+            digest = self._store(content, size)
         else:
             # A write that comes while the thread looks waits for `busy`, then makes a copy.
             content.busy = trio.Event()
@@ -440,7 +441,7 @@ class Writing(Holding):
 
     def _store(self, content: Content, size: int) -> BlobHash:
         assert content.working is not None
-        digest = hash_file(content.fd, size)
+        digest = content.hash(size)
         self.blobs.adopt(content.working, digest)
         return digest
 
@@ -451,7 +452,7 @@ class Writing(Holding):
         attrs = self.ensure_attrs(node)
         self.keep_beside_log(content.working, paths, attrs)
         self.journal.ended(content.working.name)
-        content.working = None
+        content.working = content.growth = None
         content.is_dirty = False
         content.is_scratch = True
         status = os.fstat(content.fd)
