@@ -30,7 +30,17 @@ from tests.submit.test_on_a_repository import (
     texts,
 )
 
-POLICIES = [("linear", 1), ("window", 3), ("tree", 3), ("batch", 1)]
+RULE = "shared.txt: shared\nred.txt: red\nx.txt: red\npair-*: pair\n" + "".join(
+    f"new-{number}.txt: new{number}\n" for number in range(3)
+)
+POLICIES = [
+    ("linear", 1, ""),
+    ("window", 3, ""),
+    ("window", 3, RULE),
+    ("tree", 3, ""),
+    ("tree", 3, RULE),
+    ("batch", 1, ""),
+]
 ENDS = {
     EventType.CHANGE_LANDED: ItemState.LANDED,
     EventType.ITEM_EJECTED: ItemState.EJECTED,
@@ -80,11 +90,13 @@ def check_ends(repo: Repository) -> None:
     assert set(ends) <= {("initial-import", ItemState.LANDED)}
 
 
-async def crash_after_each_commit(directory: Path, policy: str, width: int, step: int) -> int:
+async def crash_after_each_commit(
+    directory: Path, policy: str, width: int, rule: str, step: int
+) -> int:
     """Runs the queue from behind every ``step``-th commit; returns how many there were."""
     code = directory / "code"
     code.mkdir()
-    repo = opened_on(code, policy, width)
+    repo = opened_on(code, policy, width, rule)
     submit_twelve(repo)
     with copied_behind_each_commit(repo, directory) as copies:
         async with serving(repo, Judge(repo, 1)):
@@ -106,8 +118,8 @@ async def crash_after_each_commit(directory: Path, policy: str, width: int, step
     return len(copies)
 
 
-def opened_on(code: Path, policy: str, width: int) -> Repository:
-    """A repository whose queue runs by a policy."""
+def opened_on(code: Path, policy: str, width: int, rule: str = "") -> Repository:
+    """A repository whose queue runs by a policy, with a rule of independence by paths."""
     (code / "shared.txt").write_text(LINES)
     init(code, agent="tester")
     repo = Repository.open(code)
@@ -115,27 +127,28 @@ def opened_on(code: Path, policy: str, width: int) -> Repository:
         ("test-cmd", "make test"),
         ("queue-policy", policy),
         ("max-speculative", width),
+        ("target-paths", rule),
     ):
         repo.set_setting(key, value)
     return repo
 
 
-@pytest.mark.parametrize(("policy", "width"), POLICIES)
+@pytest.mark.parametrize(("policy", "width", "rule"), POLICIES)
 async def test_a_crash_behind_some_commits_changes_nothing(
-    tmp_path: Path, policy: str, width: int
+    tmp_path: Path, policy: str, width: int, rule: str
 ) -> None:
     """The short form: every fourth; `./dev soak` takes each."""
-    assert await crash_after_each_commit(tmp_path, policy, width, step=4) >= 25
+    assert await crash_after_each_commit(tmp_path, policy, width, rule, step=4) >= 25
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("policy", "width"), POLICIES)
+@pytest.mark.parametrize(("policy", "width", "rule"), POLICIES)
 async def test_a_crash_behind_any_commit_changes_nothing(
-    tmp_path: Path, policy: str, width: int
+    tmp_path: Path, policy: str, width: int, rule: str
 ) -> None:
     """Whatever was stored last, the rest follows from it."""
-    assert await crash_after_each_commit(tmp_path, policy, width, step=1) >= 25
+    assert await crash_after_each_commit(tmp_path, policy, width, rule, step=1) >= 25
 
 
 async def test_what_was_announced_is_stored(tmp_path: Path) -> None:
