@@ -163,7 +163,7 @@ def _kept(node: Node) -> KeptNode:
         names=[(directory.ino, name) for directory, name in node.names()],
         entry=node.entry,
         attrs=node.attrs,
-        content=_fields(node.content, {"busy"}) if node.content is not None else None,
+        content=keep_content(node.content) if node.content is not None else None,
         stale=node.stale,
         fresh=node.fresh,
         fresh_names=sorted(node.fresh_names) if node.fresh_names is not None else None,
@@ -173,6 +173,11 @@ def _kept(node: Node) -> KeptNode:
         version=node.version,
         gathering=node.gathering,
     )
+
+
+def keep_content(content: Content) -> _Fields:
+    """Writes down what is behind a file; a large one that grows is hashed as a whole at its end."""
+    return _fields(content, {"busy", "growth"})
 
 
 def keep_handle(number: int, handle: Handle) -> KeptHandle:

@@ -1,9 +1,11 @@
 """What a daemon writes down for the next one is all there is."""
 
 import dataclasses
+from pathlib import Path
 
 from pwfs.fs.content import Content, Handle
-from pwfs.fs.handover import KeptHandle, KeptNode, keep_handle
+from pwfs.fs.growing import Growth
+from pwfs.fs.handover import KeptHandle, KeptNode, keep_content, keep_handle
 from pwfs.fs.nodes import Kind, Node, NodeTable
 from pwfs.fs.spaces import Space
 
@@ -23,4 +25,6 @@ def test_an_open_file_is_kept_whole() -> None:
     kept = keep_handle(7, handle)
     assert isinstance(kept, KeptHandle)
     assert kept.rest.keys() == {field.name for field in dataclasses.fields(Handle)} - {"node"}
-    assert "busy" in {field.name for field in dataclasses.fields(Content)}
+    content = Content(0, Path("working"), growth=Growth())
+    fields = {field.name for field in dataclasses.fields(Content)}
+    assert keep_content(content).keys() == fields - {"busy", "growth"}
