@@ -106,7 +106,7 @@ class Ejecting(Controlling):
             return Ejection(Cause.CONFLICT, remedy, merges, named, disputes)
         if reason is EjectReason.DEPENDENCY:
             return Ejection(Cause.DEPENDENCY, Remedy.DEPENDENCY, merges, self._awaited(item))
-        failed = [a for a in self.attempts(item.id) if a.state in _BAD and not a.is_control]
+        failed = [a for a in self.own_attempts(item.id) if a.state in _BAD]
         if not failed:
             cause = _CAUSES.get(reason, Cause.OWN_FAILURE)
             return Ejection(cause, _REMEDIES[cause], merges)

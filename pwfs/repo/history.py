@@ -20,7 +20,7 @@ def past_items(repo: Snapshots, limit: int) -> list[PastItem]:
     """The items that landed or were ejected of the last ``limit``; times in seconds of Unix time."""
     items = repo.log.decided_items(limit)
     return sorted(
-        (_past(item, repo.attempts(item.id)) for item in items), key=lambda past: past.entered_s
+        (_past(item, repo.own_attempts(item.id)) for item in items), key=lambda past: past.entered_s
     )
 
 
@@ -34,11 +34,7 @@ def _past(item: QueueItem, attempts: list[Attempt]) -> PastItem:
         item.finished_at.timestamp(),
         cause if item.ejection is None else item.ejection.cause,
         () if item.ejection is None else item.ejection.with_changes,
-        tuple(
-            took_s
-            for attempt in attempts
-            if not attempt.is_control and (took_s := _took_s(attempt)) > 0
-        ),
+        tuple(took_s for attempt in attempts if (took_s := _took_s(attempt)) > 0),
     )
 
 

@@ -171,8 +171,12 @@ class Queueing(PastTests):
         return item
 
     def attempts(self, item_id: int) -> list[Attempt]:
-        """An item's attempts, oldest first."""
+        """An item's attempts, oldest first, the controls among them."""
         return self.log.attempts(ItemId(item_id))
+
+    def own_attempts(self, item_id: int) -> list[Attempt]:
+        """The tests of an item itself, oldest first; not those of main because of it."""
+        return [attempt for attempt in self.attempts(item_id) if not attempt.is_control]
 
     def _in_queue(self, item_id: int) -> QueueItem:
         item = self.item(item_id)

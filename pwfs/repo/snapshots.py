@@ -130,8 +130,7 @@ class Snapshots(Ejecting):
             )
             is_landed = item.state is ItemState.LANDED
             has_passed = is_landed or any(
-                attempt.state is AttemptState.PASSED and not attempt.is_control
-                for attempt in self.attempts(item.id)
+                attempt.state is AttemptState.PASSED for attempt in self.own_attempts(item.id)
             )
             history = history.after(is_landed=is_landed, others=others, has_passed=has_passed)
         return history

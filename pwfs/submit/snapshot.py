@@ -64,7 +64,7 @@ class Snapshot:
 
     head_seq: Seq
     head_root: TreeHash
-    is_green: bool = True
+    is_green: bool
     controls: tuple[Attempt, ...] = ()
     items: tuple[QueueItem, ...]
     attempts: tuple[Attempt, ...] = ()

@@ -4,6 +4,8 @@ from typing import Any
 
 from tests.system.people import System, until
 
+COMMAND = 'echo "tested: $PATCHWORK_CHANGE"; test ! -e broken.txt && test ! -e bad.txt'
+
 
 def submit(system: System, title: str, op: str = "create", path: str = "") -> int:
     """Writes a change of one file, named like it if not told, and submits it; its item."""
@@ -30,7 +32,7 @@ def test_who_fails_on_a_red_main_is_not_to_blame(system: System) -> None:
     broken = system.change("Broken")
     system.put(broken, "create", "broken.txt", b"")
     system.land(broken)
-    project.patchwork("config", "set", "test-cmd", "test ! -e broken.txt && test ! -e bad.txt")
+    project.patchwork("config", "set", "test-cmd", COMMAND)
     project.patchwork("queue", "pause")
     good, bad, mend = (
         submit(system, "Good"),
@@ -55,6 +57,24 @@ def test_who_fails_on_a_red_main_is_not_to_blame(system: System) -> None:
     printed = project.patchwork("queue", "show", f"#{good}").stdout
     assert "main_failed: main fails without it, too" in printed
     assert f"Attempt #{told['attempt_id']}: main by itself failed" in printed
+    # The output is the item's, unless that of the other attempt is asked for.
+    assert project.patchwork("queue", "output", f"#{good}").stdout == "tested: good\n"
+    of_main = system.get(f"queue/items/{good}/output", attempt=told["attempt_id"])
+    assert of_main == told["output"].encode() == b"tested: \n"
     # What was tested of main says nothing of the change.
     assert system.get("changes/good")["versions"][0]["test_result"]["status"] == "passed"
+    project.patchwork("verify")
+
+
+def test_a_change_that_does_what_main_did(system: System) -> None:
+    """Its tree is main's, which was tested by itself: that result is its own, and verified."""
+    project = system.project
+    project.patchwork("config", "set", "test-cmd", COMMAND)
+    first, second = system.change("First"), system.change("Second")
+    for change in (first, second):
+        system.put(change, "create", "same.txt", b"same")
+    system.land(first)
+    assert left(system, submit(system, "Bad"))["reason"] == "test_failed"
+    item = int(system.post("queue", change_id=second, agent_id="tester")["id"])
+    assert left(system, item)["status"] == "landed"
     project.patchwork("verify")

@@ -3,7 +3,6 @@
 from quart import Blueprint, Response
 
 from pwfs.model.errors import InvalidArgument, NotFound
-from pwfs.model.ids import ItemId
 from pwfs.model.queue import Attempt, AttemptState, ItemState, QueueItem
 from pwfs.repo.json import to_json
 from pwfs_daemon.web.answers import (
@@ -108,11 +107,11 @@ async def get_item(item_id: str) -> Response:
     """Shows one item, queued or not, with its attempts."""
     repo = repository()
     item = repo.item(parse_number("item", item_id))
-    attempts = repo.attempts(item.id)
-    tail = repo.output_tail(attempts[-1])[-TAIL_CHARS:] if attempts else ""
+    own = repo.own_attempts(item.id)
+    tail = repo.output_tail(own[-1])[-TAIL_CHARS:] if own else ""
     shown = {
         **describe_item(item),
-        "attempts": [describe_attempt(attempt) for attempt in attempts],
+        "attempts": [describe_attempt(attempt) for attempt in repo.attempts(item.id)],
         "output_tail": tail,
     }
     targets = repo.described_targets(item.members)
@@ -189,14 +188,17 @@ async def post_resume() -> Response:
 @routes.get("/queue/items/<item_id>/output")
 @takes(None, "attempt", "follow")
 async def get_output(item_id: str) -> Response:
-    """Sends what a test printed: the item's latest attempt's, or ``attempt``'s.
+    """Sends what a test printed: the latest of the item itself, or ``attempt``.
 
     With ``follow`` the answer goes on for as long as the test runs.
     """
     item = repository().item(parse_number("item", item_id))
     wanted = query_number("attempt")
     follow = query_flag("follow")
-    attempts = [a for a in repository().attempts(item.id) if wanted in (None, a.id)]
+    repo = repository()
+    attempts = repo.own_attempts(item.id)
+    if wanted is not None:
+        attempts = [a for a in repo.attempts(item.id) if a.id == wanted]
     if not attempts:
         if wanted is not None:
             raise NotFound(kind="attempt", id=str(wanted))
@@ -250,7 +252,7 @@ def describe_attempt(attempt: Attempt) -> dict[str, object]:
 def _test_status(item: QueueItem) -> str:
     if item.state is not ItemState.QUEUED:
         return item.state.value
-    attempts = [a for a in repository().attempts(ItemId(item.id)) if not a.is_control]
+    attempts = repository().own_attempts(item.id)
     if attempts and attempts[-1].state in (AttemptState.RUNNING, AttemptState.PASSED):
         return attempts[-1].state.value
     return "pending"
